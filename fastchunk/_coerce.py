@@ -1,0 +1,302 @@
+"""The slow, exact path: what Pydantic's lax mode makes of a JSON document.
+
+The fast decoder refuses some documents that Pydantic accepts: numbers in strings, `1.0` for an
+integer, `NaN`, a bad value that a duplicate key replaces later. When it has refused one, this
+module decides about the parsed document, with one small check per field type, built once from the
+Struct's own type information. It also writes the error list.
+
+In:  what `json.loads` can return.
+Out: the Struct, or the errors with Pydantic's own locations and codes.
+Cost: some 10 µs for a chunk, against 0.4 µs on the fast path.
+
+The rules of the checks are those of pydantic-core 2.50: integers and floats from strings as in its
+`input/shared.rs`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+from msgspec import inspect
+
+from . import _parse
+from .errors import ErrorDetail
+
+Loc = tuple[str | int, ...]
+Check = Callable[[Any, Loc, "Problems"], Any]
+
+INVALID: Any = object()
+"""What a check returns for a value that it has reported."""
+
+
+# Unicode's White_Space, which is str.strip() without U+001C to U+001F.
+_WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_JSON_INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
+# One sign; zeros with underscores between them, which may hide a second minus; the digits, with
+# single underscores between them; a fraction of zeros.
+_LAX_INT = re.compile(
+    r"(?:\+|(?P<minus>-))?(?:0[0_]*?(?P<hidden>-_?)?)?"
+    r"(?P<digits>[1-9][0-9]*(?:_[0-9]+)*|0)(?:\.0+)?"
+)
+_FLOAT = re.compile(
+    r"[+-]?(?:inf(?:inity)?|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)",
+    re.IGNORECASE | re.ASCII,
+)
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+_MESSAGES = {
+    "finite_number": "expected a finite number",
+    "float_parsing": "expected a number, and this string is not one",
+    "float_type": "expected a number",
+    "int_from_float": "expected an integer, got a number with a fraction",
+    "int_parsing": "expected an integer, and this string is not one",
+    "int_parsing_size": "expected an integer, and this number is too large",
+    "int_type": "expected an integer",
+    "list_type": "expected an array",
+    "literal_error": "expected the one value that the model allows",
+    "missing": "this field is required",
+    "model_type": "expected an object",
+    "string_type": "expected a string",
+    "string_unicode": "a lone surrogate is not Unicode text",
+}
+
+
+class WideFloat(float):
+    """A float of 1e16 or more: Pydantic writes `1e+16`, and so does its `repr`; msgspec `1e16`."""
+
+    __slots__ = ()
+
+
+class Refused(Exception):
+    """Raised by `Problems` at the first error when nobody has asked for all of them."""
+
+
+class Problems:
+    """The errors found so far; stops at the first unless all are wanted."""
+
+    __slots__ = ("found", "from_json", "want_all")
+
+    def __init__(self, *, from_json: bool, want_all: bool = False) -> None:
+        self.found: list[tuple[Loc, str]] = []
+        self.from_json = from_json
+        self.want_all = want_all
+
+    def add(self, loc: Loc, kind: str) -> Any:
+        self.found.append((loc, kind))
+        if not self.want_all:
+            raise Refused
+        return INVALID
+
+    def details(self) -> list[ErrorDetail]:
+        return [
+            {"type": kind, "loc": loc, "msg": f"{place(loc)}: {_MESSAGES[kind]}"}
+            for loc, kind in self.found
+        ]
+
+
+def place(loc: Loc) -> str:
+    """Write a location the way people write paths: `choices[0].delta.content`."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return path.removeprefix(".") or "the document"
+
+
+# --- values, one check per type -----------------------------------------------------------------
+
+
+def _str(value: Any, loc: Loc, problems: Problems) -> Any:
+    return value if type(value) is str else problems.add(loc, "string_type")
+
+
+def _int(value: Any, loc: Loc, problems: Problems) -> Any:
+    kind = type(value)
+    if kind is int:
+        return value
+    if kind is bool:
+        return int(value)
+    if kind is float:
+        return _int_from_float(value, loc, problems)
+    if kind is str:
+        return _int_from_str(value, loc, problems)
+    return problems.add(loc, "int_type")
+
+
+def _int_from_float(value: float, loc: Loc, problems: Problems) -> Any:
+    if not math.isfinite(value):
+        return problems.add(loc, "finite_number")
+    if value % 1.0:
+        return problems.add(loc, "int_from_float")
+    if not -(2.0**63) < value < 2.0**63:
+        return problems.add(loc, "int_parsing_size")
+    return int(value)
+
+
+def _int_from_str(value: str, loc: Loc, problems: Problems) -> Any:
+    strict = _JSON_INT.match(value)
+    if strict and len(strict[0].lstrip("-")) > _parse.MAX_DIGITS:
+        return problems.add(loc, "int_parsing_size")
+    if strict and strict[0] == value:
+        return int(value)
+    lax = _LAX_INT.fullmatch(value.strip(_WHITE_SPACE))
+    if lax is None or (lax["minus"] and lax["hidden"]):
+        return problems.add(loc, _unparsable(value, "int_parsing"))
+    digits = lax["digits"].replace("_", "")
+    if len(digits) > _parse.MAX_DIGITS:
+        return problems.add(loc, "int_parsing")
+    return -int(digits) if lax["minus"] or lax["hidden"] else int(digits)
+
+
+def _float(value: Any, loc: Loc, problems: Problems) -> Any:
+    kind = type(value)
+    if kind is float:
+        number = value
+    elif kind is int or kind is bool:
+        number = _float_from_int(value, loc, problems)
+    elif kind is str:
+        number = _float_from_str(value, loc, problems)
+    else:
+        return problems.add(loc, "float_type")
+    return WideFloat(number) if number is not INVALID and 1e16 <= abs(number) < math.inf else number
+
+
+def _float_from_int(value: int, loc: Loc, problems: Problems) -> Any:
+    try:
+        return _float_as_jiter_rounds(value) if problems.from_json else float(value)
+    except OverflowError:
+        pass
+    if problems.from_json:
+        return math.inf if value > 0 else -math.inf
+    return problems.add(loc, "float_type")
+
+
+def _float_as_jiter_rounds(value: int) -> float:
+    """Round an integer literal to a float as jiter's big integers do.
+
+    They keep the 64 highest bits and make them odd if a bit below is set, so that the one rounding
+    that follows is right. But of each 64-bit digit below they look only at as many low bits as the
+    highest digit has, which now and then misses one.
+    """
+    magnitude = abs(value)
+    below = max(magnitude.bit_length() - 64, 0)
+    high, low = magnitude >> below, magnitude & ((1 << below) - 1)
+    seen = (1 << ((magnitude.bit_length() - 1) % 64 + 1)) - 1 if below else 0
+    while low:
+        high |= bool(low & seen)
+        low >>= 64
+    return math.copysign(math.ldexp(float(high), below), value)
+
+
+def _float_from_str(value: str, loc: Loc, problems: Problems) -> Any:
+    for candidate in (value.strip(_WHITE_SPACE), _without_underscores(value)):
+        if _FLOAT.fullmatch(candidate):
+            return float(candidate)
+    return problems.add(loc, _unparsable(value, "float_parsing"))
+
+
+def _without_underscores(value: str) -> str:
+    if value.startswith("_") or value.endswith("_") or "__" in value:
+        return value
+    return value.replace("_", "")
+
+
+def _unparsable(value: str, kind: str) -> str:
+    return "string_unicode" if SURROGATE.search(value) else kind
+
+
+def _int_or_str(value: Any, loc: Loc, problems: Problems) -> Any:
+    """`int | str` in Pydantic's smart mode: a string stays one, all else is tried as an int."""
+    if type(value) is str:
+        return value
+    number = _int(value, (*loc, "int"), problems)
+    if number is INVALID:
+        problems.add((*loc, "str"), "string_type")
+    return number
+
+
+def _literal(expected: str) -> Check:
+    def check(value: Any, loc: Loc, problems: Problems) -> Any:
+        if type(value) is str:
+            return (
+                value
+                if value == expected
+                else problems.add(loc, _unparsable(value, "literal_error"))
+            )
+        return problems.add(loc, "literal_error")
+
+    return check
+
+
+def _nullable(inner: Check, null: Any = None) -> Check:
+    def check(value: Any, loc: Loc, problems: Problems) -> Any:
+        return null if value is None else inner(value, loc, problems)
+
+    return check
+
+
+def _list(item: Check) -> Check:
+    def check(value: Any, loc: Loc, problems: Problems) -> Any:
+        if type(value) is not list:
+            return problems.add(loc, "list_type")
+        return [item(entry, (*loc, index), problems) for index, entry in enumerate(value)]
+
+    return check
+
+
+def _struct(info: inspect.StructType) -> Check:
+    fields = [(f.name, _check_of(f.type), f.required) for f in info.fields]
+    build = info.cls
+
+    def check(value: Any, loc: Loc, problems: Problems) -> Any:
+        if type(value) is not dict:
+            return problems.add(loc, "model_type")
+        arguments = {}
+        for name, field, required in fields:
+            if name in value:
+                arguments[name] = field(value[name], (*loc, name), problems)
+            elif required:
+                arguments[name] = problems.add((*loc, name), "missing")
+        return build(**arguments)
+
+    return check
+
+
+def _check_of(info: inspect.Type) -> Check:
+    if isinstance(info, inspect.Metadata):
+        return _nullable(_check_of(info.type), null_of(info))
+    if isinstance(info, inspect.UnionType):
+        kinds = {type(t) for t in info.types}
+        inner = [t for t in info.types if not isinstance(t, inspect.NoneType)]
+        check = _int_or_str if {inspect.IntType, inspect.StrType} <= kinds else _check_of(inner[0])
+        return _nullable(check) if inspect.NoneType in kinds else check
+    if isinstance(info, inspect.StructType):
+        return _struct(info)
+    if isinstance(info, inspect.ListType):
+        return _list(_check_of(info.item_type))
+    if isinstance(info, inspect.LiteralType):
+        return _literal(str(info.values[0]))
+    return {inspect.StrType: _str, inspect.IntType: _int, inspect.FloatType: _float}[type(info)]
+
+
+def null_of(info: inspect.Type) -> object:
+    """Return what a null of this type is read and written as; None where it stays null."""
+    return (info.extra or {}).get("null") if isinstance(info, inspect.Metadata) else None
+
+
+def fields(struct_type: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    """List a Struct type's fields with their types and defaults, as msgspec understands them."""
+    return cast(inspect.StructType, inspect.type_info(struct_type)).fields
+
+
+def checker(struct_type: type[msgspec.Struct]) -> Check:
+    """Build the check of a Struct type.
+
+    The check takes a parsed document, a location and `Problems`. It returns an instance, or
+    reports what is wrong; what it then returns means nothing.
+    """
+    return _check_of(inspect.type_info(struct_type))

@@ -1,0 +1,111 @@
+"""JSON as jiter reads it, Pydantic's parser, on top of the standard library's.
+
+In:  text.
+Out: what `json.loads` returns, with `NaN` and `Infinity` as numbers and the last of duplicate keys;
+or `Malformed`, for bad syntax, lone surrogates in escapes, nesting below 201 levels, and numbers
+with more than 4300 digits before the point.
+Cost: that of `json.loads`, and another pass where the text may hold one of the last three.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+MAX_DIGITS = 4300  # CPython's default limit for int(str), which jiter shares
+_MAX_DEPTH = 201
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+_STRUCTURE = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+_DIGIT_RUN = re.compile(rb"[0-9]*")
+
+
+class Malformed(Exception):
+    """The text is not a JSON document; carries the reason and the character where it ends."""
+
+    def __init__(self, reason: str, position: int) -> None:
+        super().__init__(reason, position)
+        self.reason = reason
+        self.position = position
+
+
+def has_long_number(data: bytes | bytearray) -> bool:
+    """Tell whether there may be a number in `data` that is longer than the oracle takes.
+
+    A run of more than 4300 digits covers a multiple of 4300, so looking there finds it at a cost
+    of one byte in 4300. (Only a run at the very start does not; no object begins with a digit.)
+    """
+    return any(
+        48 <= data[i] <= 57 and _digits_around(data, i) > MAX_DIGITS
+        for i in range(MAX_DIGITS, len(data), MAX_DIGITS)
+    )
+
+
+def _digits_around(data: bytes | bytearray, i: int) -> int:
+    before = data[i - MAX_DIGITS : i]
+    after = _DIGIT_RUN.match(data, i)
+    return len(before) - len(before.rstrip(b"0123456789")) + (after.end() - i if after else 0)
+
+
+def parse(text: str) -> Any:
+    """Parse a JSON document; `NaN`, `Infinity` and `-Infinity` are numbers, the last key wins.
+
+    Raises `Malformed` for what jiter refuses too: bad syntax, lone surrogates in escapes, more
+    than 201 levels of nesting, and integers of more than 4300 digits.
+    """
+    decoder = _GUARDED if len(text) > MAX_DIGITS else _DECODER
+    try:
+        document = decoder.decode(text)
+    except json.JSONDecodeError as error:
+        raise Malformed(error.msg, error.pos) from error
+    except RecursionError as error:
+        raise Malformed("nested too deeply", 0) from error
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_lone_surrogates(text)
+    if text.count("[") + text.count("{") > _MAX_DEPTH:
+        _refuse_deep_nesting(text)
+    return document
+
+
+def _limited_int(digits: str) -> int:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise json.JSONDecodeError("number out of range", "", 0)
+    return int(digits)
+
+
+def _limited_float(digits: str) -> float:
+    if len(digits.lstrip("-").partition(".")[0].lower().partition("e")[0]) > MAX_DIGITS:
+        raise json.JSONDecodeError("number out of range", "", 0)
+    return float(digits)
+
+
+_DECODER = json.JSONDecoder()
+_GUARDED = json.JSONDecoder(parse_int=_limited_int, parse_float=_limited_float)
+
+
+def _refuse_lone_surrogates(text: str) -> None:
+    start, low_due = 0, -1  # low_due: where the low half of an open pair has to begin
+    for match in _ESCAPE.finditer(text):
+        start, code = match.start(), int(match[1] or "0", 16)
+        is_low = 0xDC00 <= code <= 0xDFFF
+        if is_low != (low_due == start) or start > low_due >= 0:
+            raise Malformed("lone surrogate in an escape", start)
+        low_due = match.end() if 0xD800 <= code <= 0xDBFF else -1
+    if low_due >= 0:
+        raise Malformed("lone surrogate in an escape", start)
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    depth, in_string = 0, False
+    for match in _STRUCTURE.finditer(text):
+        mark = match[0]
+        if mark == '"':
+            in_string = not in_string
+        elif in_string or len(mark) == 2:
+            continue
+        elif mark in "[{":
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise Malformed("nested too deeply", match.start())
+        else:
+            depth -= 1

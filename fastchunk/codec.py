@@ -1,0 +1,270 @@
+"""Bytes to Structs and back: builds decode functions from Struct types, and encodes.
+
+In:  one JSON document, or a Struct.
+Out: a Struct, or compact JSON.
+Cost: a decode adds one Python call and a scan for non-ASCII bytes to msgspec's own time; an encode
+adds one look at every choice.
+
+This module knows no family of Structs. What a family wants beyond msgspec it says itself: with
+`Meta(extra={"null": value})`, a field whose null is read and written as that value; with `respell`,
+another spelling of a document that the fast decoder refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from reprlib import repr as short_repr
+from typing import Any, TypeAlias, TypeVar, cast
+
+import msgspec
+from msgspec import inspect
+
+from . import _coerce, _parse
+from .errors import ErrorDetail, InvalidChunk
+
+__all__ = ["Data", "decoder", "dump", "encode", "encode_event", "encode_tree", "validator"]
+
+Data: TypeAlias = bytes | bytearray | memoryview | str
+"""What the decode functions take: one JSON document, UTF-8 if it is bytes."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+
+_JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+_REFUSALS = (msgspec.DecodeError, RecursionError, UnicodeError, AttributeError, TypeError)
+
+
+def _same(value: T) -> T:
+    return value
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> Callable[[Data], S]:
+    """Build the decode function of a Struct type.
+
+    `respell` is given the text that the fast decoder refused and returns an equivalent one that it
+    may take; what it then still refuses goes to the exact, slow path.
+    """
+    fast = msgspec.json.Decoder(struct_type).decode
+    check = _coerce.checker(struct_type)
+
+    def decode(data: Any) -> S:
+        """Decode one JSON document.
+
+        Takes bytes, a bytearray, a memoryview or a str; the result keeps no reference to it.
+        Raises `InvalidChunk` for data that is not a chunk, `TypeError` for anything else.
+        """
+        try:
+            # msgspec skips over the values of unknown keys without looking at their UTF-8.
+            if not data.isascii():
+                data.decode()
+            if len(data) <= _parse.MAX_DIGITS or not _parse.has_long_number(data):
+                return fast(data)
+        except _REFUSALS:
+            pass  # decided below, so that its error has no misleading context
+        return decode_exactly(data)
+
+    def decode_exactly(data: Data) -> S:
+        if isinstance(data, memoryview):
+            return decode(bytes(data))
+        text = _text(data)
+        try:
+            if not _parse.has_long_number(text.encode()):
+                return fast(respell(text))
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        chunk: S = _checked(check, text)
+        return chunk
+
+    return decode
+
+
+def validator(struct_type: type[S]) -> Callable[[object], S]:
+    """Build the function that makes an instance from what `json.loads` returns."""
+    check = _coerce.checker(struct_type)
+
+    def validate(value: object) -> S:
+        _refuse_foreign(value)
+        try:
+            return msgspec.convert(value, struct_type)
+        except (msgspec.ValidationError, OverflowError, UnicodeError):
+            pass
+        shown = short_repr(value).encode(errors="replace")
+        made: S = _run(check, value, from_json=False, data=shown)
+        return made
+
+    return validate
+
+
+def _text(data: Data) -> str:
+    if isinstance(data, str):
+        try:
+            data.encode()
+        except UnicodeEncodeError as error:
+            raise _unreadable("string_unicode", "a lone surrogate", error.start, data) from error
+        return str(data)
+    if not isinstance(data, (bytes, bytearray)):
+        raise TypeError(
+            f"data must be bytes, bytearray, memoryview or str, not {type(data).__name__}"
+        )
+    received = bytes(data)
+    try:
+        return received.decode()
+    except UnicodeDecodeError as error:
+        raise _unreadable("json_invalid", "invalid UTF-8", error.start, received) from error
+
+
+def _checked(check: _coerce.Check, text: str) -> Any:
+    try:
+        document = _parse.parse(text)
+    except _parse.Malformed as error:
+        offset = len(text[: error.position].encode())
+        raise _unreadable("json_invalid", error.reason, offset, text) from error
+    return _run(check, document, from_json=True, data=text[:256].encode())
+
+
+def _run(check: _coerce.Check, value: object, *, from_json: bool, data: bytes) -> Any:
+    problems = _coerce.Problems(from_json=from_json)
+    try:
+        return check(value, (), problems)
+    except _coerce.Refused:
+        pass
+
+    def list_errors() -> list[ErrorDetail]:
+        everything = _coerce.Problems(from_json=from_json, want_all=True)
+        check(value, (), everything)
+        return everything.details()
+
+    raise InvalidChunk(problems.details()[0]["msg"], data, list_errors)
+
+
+def _unreadable(kind: str, reason: str, offset: int, data: bytes | str) -> InvalidChunk:
+    message = f"not a JSON document: {reason} at offset {offset}"
+    details: list[ErrorDetail] = [{"type": kind, "loc": (), "msg": message}]
+    received = data.encode(errors="replace") if isinstance(data, str) else data
+    return InvalidChunk(message, received, partial(list, details))
+
+
+def _refuse_foreign(value: object) -> None:
+    """Raise `TypeError` for what JSON has no type for, at any depth, without recursion."""
+    pending, seen = [value], set()
+    while pending:
+        item = pending.pop()
+        if type(item) not in _JSON_TYPES:
+            raise TypeError(f"expected what json.loads returns, found {type(item).__name__}")
+        if isinstance(item, (dict, list)) and id(item) not in seen:
+            seen.add(id(item))
+            if isinstance(item, dict) and not set(map(type, item)) <= {str}:
+                raise TypeError("expected what json.loads returns, found a key that is no string")
+            pending.extend(item.values() if isinstance(item, dict) else item)
+
+
+# --- out ----------------------------------------------------------------------------------------
+
+
+def _encode_other(value: object) -> msgspec.Raw:
+    if isinstance(value, _coerce.WideFloat):
+        return msgspec.Raw(repr(value).encode())
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_encode_other).encode
+
+
+def encode(chunk: msgspec.Struct) -> bytes:
+    """Encode a Struct as compact JSON.
+
+    Of the mirror, what Pydantic's `model_dump_json()` writes, byte for byte. Raises `InvalidChunk`
+    for a string with a lone surrogate, which UTF-8 cannot hold, and `TypeError` for what is no
+    Struct or holds what JSON has no form for.
+    """
+    held: Any = chunk
+    try:
+        for choice in held.choices:
+            if choice.delta.content is None:
+                break
+        else:
+            return _encode(chunk)
+    except (AttributeError, TypeError, UnicodeEncodeError):
+        pass  # no chunk, or one with something amiss
+    return _encode_exactly(chunk)
+
+
+def encode_event(chunk: msgspec.Struct) -> bytes:
+    """Encode a Struct as a whole server-sent event: `data: `, the JSON, an empty line.
+
+    Raises what `encode` raises.
+    """
+    return b"data: %b\n\n" % encode(chunk)
+
+
+def encode_tree(tree: Any) -> bytes:
+    """Encode what `dump` returns; raises what `encode` raises."""
+    try:
+        return _encode(tree)
+    except UnicodeEncodeError as error:
+        loc = _find_surrogate(tree, ())
+        message = f"{_coerce.place(loc)}: a lone surrogate has no UTF-8 form"
+        details: list[ErrorDetail] = [{"type": "string_unicode", "loc": loc, "msg": message}]
+        raise InvalidChunk(message, b"", partial(list, details)) from error
+
+
+def _encode_exactly(chunk: msgspec.Struct) -> bytes:
+    if not isinstance(chunk, msgspec.Struct):
+        raise TypeError(f"chunk must be a Struct, not {type(chunk).__name__}")
+    return encode_tree(dump(chunk))
+
+
+def dump(value: Any, *, exclude_none: bool = False, exclude_defaults: bool = False) -> Any:
+    """Turn a Struct into dicts and lists, as Pydantic's `model_dump` does.
+
+    A field is excluded as a default when it equals its default, or what the default's factory
+    makes now. Floats keep their type, and with it their spelling.
+    """
+    if isinstance(value, list):
+        return [
+            dump(item, exclude_none=exclude_none, exclude_defaults=exclude_defaults)
+            for item in value
+        ]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    tree = {}
+    for name, null, default in _layout(type(value)):
+        item = getattr(value, name)
+        if item is None:
+            item = null
+        if (exclude_none and item is None) or (exclude_defaults and item == default()):
+            continue
+        tree[name] = dump(item, exclude_none=exclude_none, exclude_defaults=exclude_defaults)
+    return tree
+
+
+@cache
+def _layout(struct_type: type[msgspec.Struct]) -> list[tuple[str, object, Callable[[], object]]]:
+    """List each field's name, what its null is written as, and what makes its default."""
+    return [
+        (field.name, _coerce.null_of(field.type), _default_of(field))
+        for field in _coerce.fields(struct_type)
+    ]
+
+
+def _default_of(field: inspect.Field) -> Callable[[], object]:
+    if field.required or _coerce.null_of(field.type) is not None:
+        return object  # equal to nothing, so never excluded
+    if field.default_factory is not msgspec.NODEFAULT:
+        return cast(Callable[[], object], field.default_factory)
+    return partial(_same, field.default)
+
+
+def _find_surrogate(value: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(item, (dict, list)):
+            found = _find_surrogate(item, (*loc, key))
+            if found:
+                return found
+        elif isinstance(item, str) and _coerce.SURROGATE.search(item):
+            return (*loc, key)
+    return ()

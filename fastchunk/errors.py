@@ -1,0 +1,57 @@
+"""The errors of fastchunk: one root, and each names the place or the limit that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypedDict
+
+__all__ = ["ErrorDetail", "FastchunkError", "InvalidChunk"]
+
+_READABLE = 256
+
+
+class ErrorDetail(TypedDict):
+    """One entry of `InvalidChunk.errors`, with the keys and the codes that Pydantic uses."""
+
+    type: str
+    """What is wrong, as a code: `missing`, `int_parsing`, `json_invalid`, …"""
+    loc: tuple[str | int, ...]
+    """Where it is: keys and list positions from the outermost object inwards; `()` is the whole."""
+    msg: str
+    """What is wrong, in words."""
+
+
+class FastchunkError(Exception):
+    """The root of every error that fastchunk raises about data."""
+
+
+class InvalidChunk(FastchunkError, ValueError):
+    """The data is not a chunk: not JSON, or JSON of another shape.
+
+    The message names the first thing that is wrong and its place; `errors` lists everything.
+    """
+
+    data: bytes
+    """The data that was refused, cut to its first 256 bytes."""
+
+    def __init__(
+        self, message: str, data: bytes, list_errors: Callable[[], list[ErrorDetail]]
+    ) -> None:
+        super().__init__(message)
+        self.data = data[:_READABLE]
+        self._list_errors = list_errors
+
+    def errors(self) -> list[ErrorDetail]:
+        """List every error, in the order of the model's fields.
+
+        The list is made at the first call: a caller that only counts or skips invalid chunks
+        does not pay for it.
+        """
+        found = self._list_errors()
+        self._list_errors = partial(list, found)
+        return list(found)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception crosses process boundaries (Ray, multiprocessing): take the list along.
+        return type(self), (str(self), self.data, partial(list, self.errors()))

@@ -1,0 +1,169 @@
+"""The decode and encode functions, seen from outside; parity itself is in `conformance/`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+import fastchunk
+from fastchunk import InvalidChunk, codec, models
+
+CHUNK = (
+    b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"llama",'
+    b'"choices":[{"index":0,"delta":{"role":null,"content":"Hi","reasoning_content":null,'
+    b'"tool_calls":[]},"logprobs":null,"finish_reason":null,"stop_reason":null}],"usage":null}'
+)
+
+
+def _exact_path_is_closed(*_: object) -> None:
+    pytest.fail("the exact path was taken")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CHUNK,
+        CHUNK.replace(b'"Hi"', b'"Hi","refusal":null,"annotations":[]'),
+        CHUNK.replace(b"Hi", "日本語 😀".encode()),
+        CHUNK.replace(b'"Hi"', b"null"),
+        CHUNK.replace(b'"content":"Hi"', b'"content": null'),
+        CHUNK.replace(b"Hi", b"long " * 4000),
+    ],
+    ids=["plain", "unknown-keys", "non-ascii", "null-content", "null-content-spaced", "long"],
+)
+def test_the_fast_path_is_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastchunk._parse, "parse", _exact_path_is_closed)
+    for given in (data, bytearray(data), memoryview(data), data.decode()):
+        assert models.decode(given).model == "llama"
+
+
+@pytest.mark.parametrize(
+    "data", [CHUNK.replace(b"1700000000", b'"12"'), CHUNK.replace(b"0,", b"0.0,", 1)]
+)
+def test_the_exact_path_is_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastchunk._parse, "parse", lambda _: {"model": "asked", "choices": []})
+    assert models.decode(data).model == "asked"
+
+
+def test_decode_and_encode_give_the_bytes_back() -> None:
+    chunk = fastchunk.decode(CHUNK)
+    assert fastchunk.encode(chunk) == CHUNK
+    assert fastchunk.encode_event(chunk) == b"data: " + CHUNK + b"\n\n"
+
+
+def test_a_decoded_chunk_keeps_no_hold_on_a_buffer() -> None:
+    buffer = bytearray(CHUNK)
+    chunk = fastchunk.decode(buffer)
+    viewed = fastchunk.decode(memoryview(buffer))
+    buffer[:] = b"x" * 1000  # a live export would make this fail
+    assert chunk == viewed == fastchunk.decode(CHUNK)
+
+
+@pytest.mark.parametrize("data", [None, 1, {}, [], object(), 1.5, models.UsageInfo()])
+def test_decode_refuses_other_types(data: Any) -> None:
+    with pytest.raises(TypeError, match="data must be bytes, bytearray, memoryview or str"):
+        fastchunk.decode(data)
+
+
+@pytest.mark.parametrize("value", [None, {}, b"{}", "x", object()])
+def test_encode_refuses_what_is_no_struct(value: Any) -> None:
+    with pytest.raises(TypeError, match="chunk must be a Struct"):
+        fastchunk.encode(value)
+
+
+def test_encode_refuses_what_json_has_no_form_for() -> None:
+    chunk = fastchunk.decode(CHUNK)
+    chunk.usage = object()  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        fastchunk.encode(chunk)
+
+
+def test_encode_names_the_place_of_a_lone_surrogate() -> None:
+    chunk = fastchunk.decode(CHUNK)
+    chunk.choices[0].delta.content = "x\ud83d"
+    with pytest.raises(InvalidChunk, match=re.escape("choices[0].delta.content")) as caught:
+        fastchunk.encode(chunk)
+    assert [e["type"] for e in caught.value.errors()] == ["string_unicode"]
+    assert isinstance(caught.value.__cause__, UnicodeEncodeError)
+
+
+def test_a_str_subclass_is_a_str() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    assert fastchunk.decode(Text(CHUNK.decode())) == fastchunk.decode(CHUNK)
+
+
+def test_a_lone_surrogate_in_a_str_is_an_invalid_chunk() -> None:
+    with pytest.raises(InvalidChunk, match="lone surrogate at offset 1") as caught:
+        fastchunk.decode('"\ud800"')
+    assert caught.value.errors()[0]["type"] == "string_unicode"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 10_000_000,
+        b'{"a":' * 1_000_000,
+        b'{"model":"' + b"x" * 100_000_000,
+        b'{"model":1,"choices":"' + b"x" * 100_000_000 + b'"}',
+        b'{"model":"m","choices":[],"created":"' + b"1" * 10_000_000 + b'"}',
+        b'{"model":"m","choices":[' + b"1," * 1_000_000 + b"1]}",
+        b"\xff" * 10_000_000,
+    ],
+    ids=["arrays", "objects", "cut-string", "long-string", "digits", "many-errors", "no-utf8"],
+)
+def test_hostile_sizes_are_refused_and_nothing_else_escapes(data: bytes) -> None:
+    with pytest.raises(InvalidChunk) as caught:
+        fastchunk.decode(data)
+    assert len(str(caught.value)) < 300
+    assert len(caught.value.data) <= 256
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a JSON document: Expecting value at offset 0"),
+        ("é{".encode(), "not a JSON document: Expecting value at offset 0"),
+        ('{"é":}'.encode(), "not a JSON document: Expecting value at offset 6"),
+        (b'{"a":"\xff"}', "not a JSON document: invalid UTF-8 at offset 6"),
+        (b"[]", "the document: expected an object"),
+        (b'{"choices":[]}', "model: this field is required"),
+        (
+            b'{"model":"m","choices":[{"index":"x","delta":{}}]}',
+            "choices[0].index: expected an integer, and this string is not one",
+        ),
+    ],
+)
+def test_the_message_names_the_place(data: bytes, message: str) -> None:
+    with pytest.raises(InvalidChunk) as caught:
+        fastchunk.decode(data)
+    assert str(caught.value) == message
+    assert caught.value.errors()[0]["msg"] == message
+
+
+def test_rejecting_stops_at_the_first_error_until_all_are_wanted() -> None:
+    with pytest.raises(InvalidChunk) as caught:
+        fastchunk.decode(b'{"model":1,"choices":[1,2]}')
+    assert str(caught.value) == "model: expected a string"
+    assert [e["loc"] for e in caught.value.errors()] == [("model",), ("choices", 0), ("choices", 1)]
+
+
+def test_the_error_has_no_misleading_context() -> None:
+    with pytest.raises(InvalidChunk) as caught:
+        fastchunk.decode(b'{"model":1,"choices":[]}')
+    assert caught.value.__context__ is None
+
+
+def test_a_decoder_for_any_struct() -> None:
+    class Point(msgspec.Struct):
+        x: int
+        y: float | None = None
+
+    decode = codec.decoder(Point)
+    assert decode('{"x":"1","y":true}') == Point(1, 1.0)
+    assert codec.validator(Point)({"x": 1, "y": None}) == Point(1)
+    assert codec.encode(Point(1)) == b'{"x":1,"y":null}'

@@ -1,0 +1,82 @@
+"""What `import fastchunk` costs and promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import fastchunk
+
+ROOT = Path(__file__).parents[1]
+
+
+def _python(*arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+def test_import_needs_msgspec_and_the_standard_library_alone() -> None:
+    code = (  # msgspec itself takes typing_extensions where it is there
+        "import msgspec.inspect; before = set(sys.modules); import fastchunk; "
+        "print(*{m.partition('.')[0] for m in set(sys.modules) - before})"
+    )
+    loaded = set(
+        _python("-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}").split()
+    )
+    assert loaded - sys.stdlib_module_names == {"fastchunk"}
+
+
+def test_public_names() -> None:
+    assert sorted(fastchunk.__all__) == [
+        "FastchunkError",
+        "InvalidChunk",
+        "__version__",
+        "decode",
+        "encode",
+        "encode_event",
+    ]
+    for name in fastchunk.__all__:
+        assert hasattr(fastchunk, name)
+
+
+def test_the_types_as_a_user_sees_them(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_PROGRAM)
+    printed = _python("-m", "mypy", "--strict", "--no-incremental", str(program))
+    revealed = [line.split("note: ")[1] for line in printed.splitlines() if "note: " in line]
+    chunk = "fastchunk.models.ChatCompletionStreamResponse"
+    assert revealed == [
+        f'Revealed type is "{name}"'
+        for name in (
+            chunk,
+            "str",
+            "bytes",
+            "bytes",
+            chunk,
+            "fastchunk.models.UsageInfo",
+            chunk,
+            "dict[str, Any]",
+            "str",
+        )
+    ]
+
+
+_PROGRAM = """
+from fastchunk import InvalidChunk, decode, encode, encode_event
+from fastchunk.models import ChatCompletionStreamResponse, UsageInfo
+
+chunk = decode(memoryview(b"{}"))
+reveal_type(chunk)
+reveal_type(chunk.choices[0].delta.content)
+reveal_type(encode(chunk))
+reveal_type(encode_event(chunk))
+reveal_type(ChatCompletionStreamResponse.model_validate_json(bytearray()))
+reveal_type(UsageInfo.model_validate({}))
+reveal_type(chunk.model_copy(update={"model": "alias"}))
+reveal_type(chunk.model_dump())
+try:
+    decode("")
+except InvalidChunk as error:
+    reveal_type(error.errors()[0]["msg"])
+"""
