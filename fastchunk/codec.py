@@ -32,6 +32,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
 
 _JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+_MAX_DIGITS = _parse.MAX_DIGITS
 _REFUSALS = (msgspec.DecodeError, RecursionError, UnicodeError, AttributeError, TypeError)
 
 
@@ -61,7 +62,7 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
             # msgspec skips over the values of unknown keys without looking at their UTF-8.
             if not data.isascii():
                 data.decode()
-            if len(data) <= _parse.MAX_DIGITS or not _parse.has_long_number(data):
+            if len(data) <= _MAX_DIGITS or not _parse.has_long_number(data):
                 return fast(data)
         except _REFUSALS:
             pass  # decided below, so that its error has no misleading context

@@ -1,0 +1,191 @@
+"""From one run's results to the README's tables and plot; nothing here is typed by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "bench_results"
+PLOT = RESULTS / "codec.svg"
+
+ORACLE = "Pydantic model"
+FLOOR = "msgspec, same Structs"
+Results = dict[str, Any]
+
+OPERATIONS = {
+    "decode": "Decode: bytes to a chunk",
+    "encode": "Encode: a chunk to bytes",
+    "restamp": "Restamp: decode, change the model's name, encode",
+    "pickle": "Pickle: there and back",
+}
+
+
+def newest() -> Path | None:
+    """Return the newest run's file."""
+    return max(RESULTS.glob("*.json"), default=None)
+
+
+def ratios(results: Results, key: str, peer: str, against: str) -> list[float]:
+    """Return how many times as long `against` takes as `peer`, pass by pass."""
+    timings = results["timings"].get(key, {})
+    return [
+        theirs / ours
+        for ours, theirs in zip(timings.get(peer, []), timings.get(against, []), strict=False)
+        if ours is not None and theirs is not None
+    ]
+
+
+def _time(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1000:.2f} µs" if nanoseconds >= 1000 else f"{nanoseconds:.0f} ns"
+
+
+def _cell(results: Results, key: str, peer: str) -> str:
+    """Write a median and how the oracle's time relates to it; a dash where nothing was right."""
+    taken = [t for t in results["timings"].get(key, {}).get(peer, []) if t is not None]
+    against = ratios(results, key, peer, ORACLE)
+    if not taken:
+        return "–"
+    if not against or peer == ORACLE:
+        return _time(median(taken))
+    spread = f"{min(against):.1f}–{max(against):.1f}"
+    return f"{_time(median(taken))} · **{median(against):.1f}×** ({spread})"
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    cells = [list(header), *map(list, rows)]
+    cells.insert(1, ["---"] * len(cells[0]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _operation(results: Results, operation: str) -> str:
+    keys = [key for key in results["timings"] if key.startswith(f"{operation}/")]
+    rows = (
+        [key.partition("/")[2], *(_cell(results, key, peer) for peer in results["peers"])]
+        for key in keys
+    )
+    return _table(["", *results["peers"]], rows)
+
+
+def _overhead(results: Results) -> str:
+    rows = []
+    for key in results["timings"]:
+        operation, _, case = key.partition("/")
+        values = ratios(results, key, FLOOR, "fastchunk")
+        if operation in {"decode", "encode", "build"} and values:
+            rows.append([operation, case, f"{median(values):.2f}×"])
+    return _table(["", "case", "fastchunk's time over bare msgspec's"], rows)
+
+
+def _memory(results: Results) -> str:
+    cases = list(results["memory"][ORACLE])
+    rows = ([case, *(_bytes(results, peer, case) for peer in results["peers"])] for case in cases)
+    return _table(["held per decoded chunk", *results["peers"]], rows)
+
+
+def _bytes(results: Results, peer: str, case: str) -> str:
+    held = results["memory"][peer].get(case)
+    if held is None:
+        return "–"
+    return f"{held:,.0f} B ({held / results['memory'][ORACLE][case]:.2f})"
+
+
+def _imports(results: Results) -> str:
+    start = median(results["imports"]["nothing"])
+    rows = (
+        [name, f"{(median(times) - start) * 1000:,.0f} ms"]
+        for name, times in results["imports"].items()
+        if name != "nothing"
+    )
+    return _table(["import, on top of Python's own start", ""], rows)
+
+
+def _run(results: Results) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    recorded = "with" if results["recorded"] else "without"
+    return (
+        f"Measured {results['date']} at commit {results['commit']} on {results['machine']}, "
+        f"{recorded} recorded streams; {results['passes']} passes, in each of which the peers take "
+        f"turns at every case. {versions}."
+    )
+
+
+def blocks(results: Results) -> dict[str, str]:
+    """Return the README's generated blocks by name."""
+    tables = {op: f"**{title}**\n\n{_operation(results, op)}" for op, title in OPERATIONS.items()}
+    build = _table(
+        results["peers"], [[_cell(results, "build/text delta", p) for p in results["peers"]]]
+    )
+    return {
+        "run": _run(results),
+        **tables,
+        "build": f"**Build a chunk and encode it**\n\n{build}",
+        "overhead": _overhead(results),
+        "memory": _memory(results),
+        "imports": _imports(results),
+        "plot": f"![Speed relative to the Pydantic model](bench_results/{PLOT.name})",
+    }
+
+
+def _fill(text: str, results: Results) -> str:
+    for name, block in blocks(results).items():
+        begin, end = f"<!-- bench:{name} -->\n", "\n<!-- /bench -->"
+        before, opened, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (opened and closed):
+            raise SystemExit(f"README.md has no block named bench:{name}")
+        text = f"{before}{begin}{block}{end}{after}"
+    return text
+
+
+def digest(path: Path) -> str:
+    """Name a run's results, so that a plot says which ones it shows."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def write(path: Path) -> None:
+    """Rewrite the README's blocks and the plot from one run's file."""
+    results = json.loads(path.read_text("utf-8"))
+    README.write_text(_fill(README.read_text("utf-8"), results), encoding="utf-8")
+    _plot(results, f"results {digest(path)}")
+
+
+def stale() -> list[str]:
+    """Say what no longer shows the newest run."""
+    path = newest()
+    if path is None:
+        return ["bench_results/ holds no run"]
+    results = json.loads(path.read_text("utf-8"))
+    text = README.read_text("utf-8")
+    found = [] if _fill(text, results) == text else ["README.md"]
+    if not PLOT.exists() or f"results {digest(path)}" not in PLOT.read_text("utf-8"):
+        found.append(f"bench_results/{PLOT.name}")
+    return found
+
+
+def _plot(results: Results, description: str) -> None:
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "fastchunk"
+    keys = [f"{op}/text delta" for op in ("decode", "encode", "restamp", "build")]
+    figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
+    peers = results["peers"]
+    for n, peer in enumerate(peers):
+        values = [median(ratios(results, key, peer, ORACLE) or [0]) for key in keys]
+        at = [i - 0.4 + (n + 0.5) * 0.8 / len(peers) for i in range(len(keys))]
+        bars = axes.bar(at, values, width=0.8 / len(peers), label=peer)
+        axes.bar_label(bars, fmt="%.1f", fontsize=7)
+    axes.set_xticks(range(len(keys)), [key.partition("/")[0] for key in keys])
+    axes.set_ylabel("times as fast as the Pydantic model")
+    axes.set_title("One text delta, the median of all passes")
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(PLOT, metadata={"Date": None, "Description": description})
+    plt.close(figure)
