@@ -288,6 +288,17 @@ def null_of(info: inspect.Type) -> object:
     return (info.extra or {}).get("null") if isinstance(info, inspect.Metadata) else None
 
 
+def mentions_null_rule(info: inspect.Type) -> bool:
+    """Tell whether `null_of` gives something for this type or any type below it."""
+    if isinstance(info, inspect.StructType):
+        return any(mentions_null_rule(field.type) for field in info.fields)
+    if isinstance(info, inspect.UnionType):
+        return any(map(mentions_null_rule, info.types))
+    if isinstance(info, inspect.ListType):
+        return mentions_null_rule(info.item_type)
+    return null_of(info) is not None
+
+
 def fields(struct_type: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
     """List a Struct type's fields with their types and defaults, as msgspec understands them."""
     return cast(inspect.StructType, inspect.type_info(struct_type)).fields

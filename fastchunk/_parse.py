@@ -109,3 +109,13 @@ def _refuse_deep_nesting(text: str) -> None:
                 raise Malformed("nested too deeply", match.start())
         else:
             depth -= 1
+
+
+_NOT_A_NUMBER = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+
+
+def null_for_nan(text: str) -> str:
+    """Write null for `NaN` and the infinities, which some servers send and JSON does not have."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return _NOT_A_NUMBER.sub(lambda match: match[1] or "null", text)

@@ -12,6 +12,7 @@ another spelling of a document that the fast decoder refuses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from reprlib import repr as short_repr
@@ -83,6 +84,55 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
     return decode
 
 
+def tolerant_decoder(struct_type: type[S]) -> Callable[[Data], S]:
+    """Build the decode function of a Struct type that models what servers send, not what is right.
+
+    Numbers written as strings and integers written as floats are taken for what they mean; `NaN`
+    and `Infinity`, which JSON does not have, for null.
+    """
+    fast = msgspec.json.Decoder(struct_type).decode
+    lax = msgspec.json.Decoder(struct_type, strict=False).decode
+
+    def decode(data: Any) -> S:
+        """Decode one JSON document.
+
+        Takes bytes, a bytearray, a memoryview or a str; the result keeps no reference to a buffer
+        that may change. Raises `InvalidChunk` for data that is no JSON object of this shape,
+        `TypeError` for anything else.
+        """
+        try:
+            if not data.isascii():
+                data.decode()
+            if type(data) is not bytearray:  # which a Raw would lock
+                return fast(data)
+        except _REFUSALS:
+            pass
+        return decode_tolerantly(data)
+
+    def decode_tolerantly(data: Data) -> S:
+        text = _text(bytes(data) if isinstance(data, memoryview) else data)
+        try:
+            return lax(_parse.null_for_nan(text))
+        except RecursionError as error:
+            raise _unreadable("json_invalid", "nested too deeply", text) from error
+        except msgspec.ValidationError as error:
+            raise _misshapen(error, text) from error
+        except msgspec.DecodeError as error:
+            raise _unreadable("json_invalid", str(error), text) from error
+
+    return decode
+
+
+def _misshapen(error: msgspec.ValidationError, text: str) -> InvalidChunk:
+    """Turn msgspec's `Expected …, got … - at `$.choices[0]`` into a location and a message."""
+    reason, _, path = str(error).partition(" - at `$")
+    found = re.findall(r"\.(\w+)|\[(\d+)\]", path)
+    loc = tuple(name or int(index) for name, index in found)
+    message = f"{_coerce.place(loc)}: {reason[:1].lower()}{reason[1:]}"
+    details: list[ErrorDetail] = [{"type": "wrong_type", "loc": loc, "msg": message}]
+    return InvalidChunk(message, text[:256].encode(), partial(list, details))
+
+
 def validator(struct_type: type[S]) -> Callable[[object], S]:
     """Build the function that makes an instance from what `json.loads` returns."""
     check = _coerce.checker(struct_type)
@@ -105,7 +155,9 @@ def _text(data: Data) -> str:
         try:
             data.encode()
         except UnicodeEncodeError as error:
-            raise _unreadable("string_unicode", "a lone surrogate", error.start, data) from error
+            raise _unreadable(
+                "string_unicode", f"a lone surrogate at offset {error.start}", data
+            ) from error
         return str(data)
     if not isinstance(data, (bytes, bytearray)):
         raise TypeError(
@@ -115,7 +167,9 @@ def _text(data: Data) -> str:
     try:
         return received.decode()
     except UnicodeDecodeError as error:
-        raise _unreadable("json_invalid", "invalid UTF-8", error.start, received) from error
+        raise _unreadable(
+            "json_invalid", f"invalid UTF-8 at offset {error.start}", received
+        ) from error
 
 
 def _checked(check: _coerce.Check, text: str) -> Any:
@@ -123,7 +177,8 @@ def _checked(check: _coerce.Check, text: str) -> Any:
         document = _parse.parse(text)
     except _parse.Malformed as error:
         offset = len(text[: error.position].encode())
-        raise _unreadable("json_invalid", error.reason, offset, text) from error
+        reason = f"{error.reason} at offset {offset}"
+        raise _unreadable("json_invalid", reason, text) from error
     return _run(check, document, from_json=True, data=text[:256].encode())
 
 
@@ -142,8 +197,8 @@ def _run(check: _coerce.Check, value: object, *, from_json: bool, data: bytes) -
     raise InvalidChunk(problems.details()[0]["msg"], data, list_errors)
 
 
-def _unreadable(kind: str, reason: str, offset: int, data: bytes | str) -> InvalidChunk:
-    message = f"not a JSON document: {reason} at offset {offset}"
+def _unreadable(kind: str, reason: str, data: bytes | str) -> InvalidChunk:
+    message = f"not a JSON document: {reason}"
     details: list[ErrorDetail] = [{"type": kind, "loc": (), "msg": message}]
     received = data.encode(errors="replace") if isinstance(data, str) else data
     return InvalidChunk(message, received, partial(list, details))
@@ -203,11 +258,11 @@ def encode_event(chunk: msgspec.Struct) -> bytes:
 
 
 def encode_tree(tree: Any) -> bytes:
-    """Encode what `dump` returns; raises what `encode` raises."""
+    """Encode a Struct as it stands, or what `dump` returns; raises what `encode` raises."""
     try:
         return _encode(tree)
     except UnicodeEncodeError as error:
-        loc = _find_surrogate(tree, ())
+        loc = _find_surrogate(dump(tree), ())
         message = f"{_coerce.place(loc)}: a lone surrogate has no UTF-8 form"
         details: list[ErrorDetail] = [{"type": "string_unicode", "loc": loc, "msg": message}]
         raise InvalidChunk(message, b"", partial(list, details)) from error
@@ -216,7 +271,13 @@ def encode_tree(tree: Any) -> bytes:
 def _encode_exactly(chunk: msgspec.Struct) -> bytes:
     if not isinstance(chunk, msgspec.Struct):
         raise TypeError(f"chunk must be a Struct, not {type(chunk).__name__}")
-    return encode_tree(dump(chunk))
+    return encode_tree(dump(chunk) if _has_null_rule(type(chunk)) else chunk)
+
+
+@cache
+def _has_null_rule(struct_type: type[msgspec.Struct]) -> bool:
+    """Tell whether a null is written as something else anywhere below this type."""
+    return any(map(_coerce.mentions_null_rule, (f.type for f in _coerce.fields(struct_type))))
 
 
 def dump(value: Any, *, exclude_none: bool = False, exclude_defaults: bool = False) -> Any:
@@ -235,6 +296,8 @@ def dump(value: Any, *, exclude_none: bool = False, exclude_defaults: bool = Fal
     tree = {}
     for name, null, default in _layout(type(value)):
         item = getattr(value, name)
+        if item is msgspec.UNSET:
+            continue
         if item is None:
             item = null
         if (exclude_none and item is None) or (exclude_defaults and item == default()):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastchunk import models
+from tests.streams import documents, recorded
 
 from . import __main__ as command
 from .nasties import DOCUMENTED, NASTIES, NASTY_OBJECTS
@@ -110,22 +110,10 @@ def test_a_divergence_says_how_to_repeat_it(
         assert word in printed
 
 
-def _recorded_streams() -> list[Path]:
-    folder = os.environ.get("FASTCHUNK_STREAMS")
-    return sorted(Path(folder).glob("*.sse")) if folder else []
-
-
-def _documents(stream: Path) -> list[bytes]:
-    """Take the data lines of a recorded stream; [DONE] and all that is no JSON included."""
-    lines = stream.read_bytes().replace(b"\r\n", b"\n").split(b"\n")
-    return [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-
-
-@pytest.mark.parametrize("stream", _recorded_streams(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("stream", recorded(), ids=lambda path: path.stem)
 def test_recorded_stream(stream: Path) -> None:
-    documents = _documents(stream)
-    assert documents
-    for data in documents:
+    assert documents(stream)
+    for data in documents(stream):
         assert compare(data) is None
         assert compare(memoryview(b"data: " + data + b"\n\n")[6:-2], data, turn=0) is None
         assert compare(bytearray(data), turn=0) is None

@@ -1,0 +1,225 @@
+"""The three-state family: chunks as today's servers write them, for gateways in front of anybody's.
+
+In:  the JSON of one chunk, of any OpenAI-compatible server.
+Out: `ChatCompletionStreamResponse`, in which every field is absent (`msgspec.UNSET`), null (`None`)
+or a value; and back to JSON, with just what was set.
+Cost: about that of the mirror, with three times as many fields.
+
+The fields are the union of what vLLM 0.33, SGLang 0.5.23, openai 3.54 and Ray 2.46 declare, in
+vLLM's order, and of what other providers have been seen to send. What nobody but its provider
+understands is kept as it came in, unparsed (`msgspec.Raw`); such a value keeps the received data
+alive. Keys that are no field are ignored: forward the received bytes to keep them, or edit those.
+
+    >>> from fastchunk import encode, wire
+    >>> chunk = wire.decode('{"id":"c","choices":[{"delta":{"content":null}}],"x_groq":{"id":"r"}}')
+    >>> chunk.choices[0].delta.content is None, chunk.choices[0].delta.role
+    (True, UNSET)
+    >>> encode(chunk)
+    b'{"id":"c","choices":[{"delta":{"content":null}}],"x_groq":{"id":"r"}}'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from . import codec
+from .codec import Data
+
+__all__ = [
+    "ChatCompletionLogProb",
+    "ChatCompletionLogProbs",
+    "ChatCompletionLogProbsContent",
+    "ChatCompletionResponseStreamChoice",
+    "ChatCompletionStreamResponse",
+    "CompletionTokenUsageInfo",
+    "DeltaFunctionCall",
+    "DeltaMessage",
+    "DeltaToolCall",
+    "PromptTokenUsageInfo",
+    "UsageInfo",
+    "decode",
+]
+
+Text: TypeAlias = str | None | UnsetType
+Integer: TypeAlias = int | None | UnsetType
+Number: TypeAlias = float | None | UnsetType
+Integers: TypeAlias = list[int] | None | UnsetType
+Opaque: TypeAlias = Raw | UnsetType
+"""JSON as it came in; a null is `Raw(b"null")`."""
+
+
+class ChatCompletionLogProb(Struct, kw_only=True, gc=False):
+    """One token that the model might have put here, and its log-probability."""
+
+    token: Text = UNSET
+    logprob: Number = UNSET
+    bytes: Integers = UNSET
+
+
+class ChatCompletionLogProbsContent(ChatCompletionLogProb, kw_only=True, gc=False):
+    """The token that the model did put here, and the likeliest others."""
+
+    top_logprobs: list[ChatCompletionLogProb] | UnsetType | None = UNSET
+
+
+class ChatCompletionLogProbs(Struct, kw_only=True, gc=False):
+    """The log-probabilities of a delta's tokens; SGLang's older shape is opaque."""
+
+    content: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
+    refusal: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
+    text_offset: Opaque = UNSET
+    token_logprobs: Opaque = UNSET
+    tokens: Opaque = UNSET
+    top_logprobs: Opaque = UNSET
+
+
+class DeltaFunctionCall(Struct, kw_only=True, gc=False):
+    """The function's name, and the next piece of its arguments: text, or an object at once."""
+
+    name: Text = UNSET
+    arguments: str | dict[str, Any] | UnsetType | None = UNSET
+
+
+class DeltaToolCall(Struct, kw_only=True, gc=False):
+    """The next piece of the tool call at `index`."""
+
+    id: Text = UNSET
+    type: Text = UNSET
+    index: Integer = UNSET
+    function: DeltaFunctionCall | UnsetType | None = UNSET
+    custom: Opaque = UNSET
+
+
+class DeltaMessage(Struct, kw_only=True, gc=False):
+    """The next piece of a choice's message."""
+
+    role: Text = UNSET
+    content: str | list[Any] | UnsetType | None = UNSET
+    reasoning: Text = UNSET
+    tool_calls: list[DeltaToolCall] | UnsetType | None = UNSET
+    reasoning_content: Text = UNSET
+    refusal: Text = UNSET
+    function_call: DeltaFunctionCall | UnsetType | None = UNSET
+    annotations: Opaque = UNSET
+    audio: Opaque = UNSET
+    channel: Opaque = UNSET
+    executed_tools: Opaque = UNSET
+    hidden_states: Opaque = UNSET
+    reasoning_details: Opaque = UNSET
+    token_id: Opaque = UNSET
+
+    @property
+    def text(self) -> str:
+        """The text of `content`, whatever its shape: a string, parts, null or absent."""
+        content = self.content
+        return content if isinstance(content, str) else _joined(content, "text")
+
+    @property
+    def reasoning_text(self) -> str:
+        """The reasoning under either name, or in the `thinking` parts of `content`."""
+        return self.reasoning or self.reasoning_content or _joined(self.content, "thinking")
+
+
+def _joined(parts: object, kind: str) -> str:
+    """Join the parts of one kind; such a part holds a string, or again a list of parts."""
+    found = []
+    for part in parts if isinstance(parts, list) else []:
+        inner = part.get(kind) if isinstance(part, dict) else None
+        found.append(inner if isinstance(inner, str) else _joined(inner, "text"))
+    return "".join(found)
+
+
+class ChatCompletionResponseStreamChoice(Struct, kw_only=True, gc=False):
+    """One of the answers that are streamed side by side."""
+
+    index: Integer = UNSET
+    delta: DeltaMessage | UnsetType | None = UNSET
+    logprobs: ChatCompletionLogProbs | UnsetType | None = UNSET
+    finish_reason: Text = UNSET
+    stop_reason: int | str | UnsetType | None = UNSET
+    token_ids: Integers = UNSET
+    weight_versions: Opaque = UNSET
+    matched_stop: int | str | UnsetType | None = UNSET
+    content_filter_offsets: Opaque = UNSET
+    content_filter_results: Opaque = UNSET
+    message: Opaque = UNSET
+    native_finish_reason: Opaque = UNSET
+    seed: Opaque = UNSET
+    text: Opaque = UNSET
+
+
+class PromptTokenUsageInfo(Struct, kw_only=True, gc=False):
+    """What the prompt's tokens are made of."""
+
+    cached_tokens: Integer = UNSET
+    created_cache_tokens: Integer = UNSET
+    multimodal_tokens: Opaque = UNSET
+    audio_tokens: Integer = UNSET
+    cache_write_tokens: Integer = UNSET
+    image_tokens: Integer = UNSET
+    text_tokens: Integer = UNSET
+    video_tokens: Integer = UNSET
+
+
+class CompletionTokenUsageInfo(Struct, kw_only=True, gc=False):
+    """What the answer's tokens are made of."""
+
+    reasoning_tokens: Integer = UNSET
+    accepted_prediction_tokens: Integer = UNSET
+    audio_tokens: Integer = UNSET
+    image_tokens: Integer = UNSET
+    rejected_prediction_tokens: Integer = UNSET
+    text_tokens: Integer = UNSET
+
+
+class UsageInfo(Struct, kw_only=True, gc=False):
+    """Tokens used so far."""
+
+    prompt_tokens: Integer = UNSET
+    total_tokens: Integer = UNSET
+    completion_tokens: Integer = UNSET
+    prompt_tokens_details: PromptTokenUsageInfo | UnsetType | None = UNSET
+    completion_tokens_details: CompletionTokenUsageInfo | UnsetType | None = UNSET
+    reasoning_tokens: Integer = UNSET
+    cost: Opaque = UNSET
+    cost_details: Opaque = UNSET
+
+
+class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
+    """One chunk of a streamed chat completion, or the error that a server sends in its place."""
+
+    id: Text = UNSET
+    object: Text = UNSET
+    created: Integer = UNSET
+    model: Text = UNSET
+    choices: list[ChatCompletionResponseStreamChoice] | UnsetType | None = UNSET
+    usage: UsageInfo | UnsetType | None = UNSET
+    system_fingerprint: Text = UNSET
+    prompt_token_ids: Integers = UNSET
+    prompt_text: Text = UNSET
+    metrics: Opaque = UNSET
+    kv_transfer_params: Opaque = UNSET
+    sglext: Opaque = UNSET
+    service_tier: Text = UNSET
+    moderation: Opaque = UNSET
+    obfuscation: Opaque = UNSET
+    error: Any = UNSET
+    """The server's error object, parsed: OpenRouter sends it in a chunk, others on its own."""
+    citations: Opaque = UNSET
+    prompt_filter_results: Opaque = UNSET
+    provider: Opaque = UNSET
+    timings: Opaque = UNSET
+    x_groq: Opaque = UNSET
+
+    @property
+    def is_usage(self) -> bool:
+        """Whether this is the chunk that `include_usage` asks for: a usage and no choices."""
+        return not self.choices and isinstance(self.usage, UsageInfo)
+
+
+decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(
+    ChatCompletionStreamResponse
+)

@@ -1,0 +1,222 @@
+"""The three-state family: what servers send comes in, and goes out as it was."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+import fastchunk
+from fastchunk import InvalidChunk, wire
+from tests.streams import documents, recorded
+
+VLLM_MIDDLE = (
+    b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1748649600,"model":"llama",'
+    b'"choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null,'
+    b'"token_ids":null}],"kv_transfer_params":null}'
+)
+
+
+def _known(value: Any, struct: type[msgspec.Struct] | None) -> bool:
+    """Tell whether all keys of a JSON value are fields, as deep as there are Structs."""
+    if struct is None or value is None:
+        return True
+    types = {f.name: f.type for f in msgspec.structs.fields(struct)}
+    return set(value) <= set(types) and all(
+        _known(item, _struct_in(types[key]))
+        for key, items in value.items()
+        for item in (items if isinstance(items, list) else [items])
+    )
+
+
+def _struct_in(annotation: Any) -> type[msgspec.Struct] | None:
+    inner = [annotation, *getattr(annotation, "__args__", ())]
+    inner += [part for item in inner for part in getattr(item, "__args__", ())]
+    found = (t for t in inner if isinstance(t, type) and issubclass(t, msgspec.Struct))
+    return next(found, None)
+
+
+@pytest.mark.parametrize("stream", recorded(), ids=lambda path: path.stem)
+def test_every_recorded_event_decodes_and_what_is_known_comes_back(stream: Path) -> None:
+    seen = 0
+    for data in documents(stream):
+        if data == b"[DONE]":
+            continue
+        chunk = wire.decode(data)
+        value = json.loads(data)
+        assert (chunk.error is not UNSET) == ("error" in value)
+        assert [c.delta is not UNSET for c in chunk.choices or []] == [
+            "delta" in c for c in value.get("choices") or []
+        ]
+        if _known(value, wire.ChatCompletionStreamResponse):
+            assert json.loads(fastchunk.encode(chunk)) == value
+        seen += 1
+    assert seen
+
+
+def test_a_server_in_the_structs_order_gets_its_bytes_back() -> None:
+    chunk = wire.decode(VLLM_MIDDLE)
+    assert fastchunk.encode(chunk) == VLLM_MIDDLE
+    assert fastchunk.encode_event(chunk) == b"data: " + VLLM_MIDDLE + b"\n\n"
+
+
+@pytest.mark.parametrize("name", [name for name in wire.__all__ if name != "decode"])
+def test_every_field_has_three_states(name: str) -> None:
+    struct = getattr(wire, name)
+    decode = msgspec.json.Decoder(struct).decode
+    assert fastchunk.encode(decode(b"{}")) == b"{}"
+    for field in struct.__struct_fields__:
+        data = f'{{"{field}":null}}'.encode()
+        value = getattr(decode(data), field)
+        assert value is None or bytes(value) == b"null"
+        assert fastchunk.encode(decode(data)) == data
+        assert getattr(struct(), field) is UNSET
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":null}',
+        b"{}",
+        b'{"id":null,"object":"","choices":[]}',
+        b'{"choices":[{"index":0,"finish_reason":"stop"}]}',
+        b'{"choices":[{"delta":null}]}',
+        b'{"choices":[{"index":0,"delta":{"tool_calls":null}}]}',
+        b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]}}]}',
+        b'{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"x"}]}}]}',
+        b'{"choices":[{"index":0,"delta":{},"matched_stop":"</s>"}]}',
+        b'{"usage":{"prompt_tokens":1,"cost":1.50e-5}}',
+        b'{"x_groq":{"id": "r",  "n":1.0}}',
+    ],
+)
+def test_sloppy_servers_are_taken_as_they_are(data: bytes) -> None:
+    assert fastchunk.encode(wire.decode(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "value"),
+    [
+        (b'{"created":1.0}', "created", 1),
+        (b'{"created":"12"}', "created", 12),
+        (b'{"created":NaN}', "created", None),
+        (b'{"model":"NaN \\" Infinity","created":-Infinity}', "model", 'NaN " Infinity'),
+    ],
+)
+def test_numbers_are_taken_for_what_they_mean(data: bytes, field: str, value: Any) -> None:
+    for given in (data, bytearray(data), memoryview(data), data.decode()):
+        assert getattr(wire.decode(given), field) == value
+
+
+def test_nan_is_null_in_a_logprob() -> None:
+    data = b'{"choices":[{"delta":{},"logprobs":{"content":[{"token":"t","logprob":NaN}]}}]}'
+    assert fastchunk.encode(wire.decode(data)) == data.replace(b"NaN", b"null")
+
+
+def test_an_opaque_value_is_kept_to_the_byte() -> None:
+    value = b'{ "a" : [1.50, 1e5, 12345678901234567890123], "b":"\\u00e9" }'
+    chunk = wire.decode(b'{"metrics":' + value + b"}")
+    assert isinstance(chunk.metrics, msgspec.Raw)
+    assert bytes(chunk.metrics) == value
+    assert fastchunk.encode(chunk) == b'{"metrics":' + value + b"}"
+
+
+def test_a_buffer_is_not_locked_and_not_aliased() -> None:
+    buffer = bytearray(b'{"metrics":{"a":1},"model":"m"}')
+    chunks = [wire.decode(buffer), wire.decode(memoryview(buffer))]
+    buffer[:] = b"x" * 100
+    for chunk in chunks:
+        assert fastchunk.encode(chunk) == b'{"model":"m","metrics":{"a":1}}'
+
+
+@pytest.mark.parametrize(
+    ("data", "loc"),
+    [
+        (b"[]", ()),
+        (b"null", ()),
+        (b'{"choices":1}', ("choices",)),
+        (b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":1}}]}}]}', None),
+    ],
+)
+def test_another_shape_is_invalid_and_named(data: bytes, loc: Any) -> None:
+    with pytest.raises(InvalidChunk) as caught:
+        wire.decode(data)
+    deep = ("choices", 0, "delta", "tool_calls", 0, "function", "name")
+    assert caught.value.errors()[0]["loc"] == (deep if loc is None else loc)
+    assert caught.value.data == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b'{"x":"\xff"}', b'{"x":' * 5000, b"\xff", '"\ud800"'],
+)
+def test_what_is_no_json_is_invalid(data: Any) -> None:
+    with pytest.raises(InvalidChunk, match="not a JSON document") as caught:
+        wire.decode(data)
+    assert caught.value.errors()[0]["loc"] == ()
+
+
+@pytest.mark.parametrize("data", [None, 1, {}, object()])
+def test_another_type_is_a_type_error(data: Any) -> None:
+    with pytest.raises(TypeError, match="data must be bytes"):
+        wire.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("delta", "text", "reasoning"),
+    [
+        ("{}", "", ""),
+        ('{"content":null,"reasoning":null}', "", ""),
+        ('{"content":"x","reasoning":"y"}', "x", "y"),
+        ('{"content":"","reasoning_content":"z"}', "", "z"),
+        ('{"reasoning":"","reasoning_content":"z"}', "", "z"),
+        ('{"content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}', "ab", ""),
+        (
+            '{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},'
+            '{"type":"text","text":"a"},"odd",{"text":1}]}',
+            "a",
+            "hm",
+        ),
+    ],
+)
+def test_text_of_a_delta_whatever_its_shape(delta: str, text: str, reasoning: str) -> None:
+    chunk = wire.decode(f'{{"choices":[{{"delta":{delta}}}]}}')
+    assert chunk.choices
+    made = chunk.choices[0].delta
+    assert made
+    assert (made.text, made.reasoning_text) == (text, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ('{"choices":[],"usage":{"prompt_tokens":1}}', True),
+        ('{"choices":null,"usage":{}}', True),
+        ('{"usage":{}}', True),
+        ('{"choices":[],"usage":null}', False),
+        ('{"choices":[{}],"usage":{}}', False),
+        ('{"choices":[]}', False),
+    ],
+)
+def test_is_usage(data: str, expected: bool) -> None:
+    assert wire.decode(data).is_usage is expected
+
+
+def test_copies_and_pickles() -> None:
+    chunk = wire.decode(VLLM_MIDDLE)
+    for twin in (copy.deepcopy(chunk), copy.copy(chunk), pickle.loads(pickle.dumps(chunk))):
+        assert twin == chunk
+        assert fastchunk.encode(twin) == VLLM_MIDDLE
+
+
+def test_a_lone_surrogate_is_named() -> None:
+    chunk = wire.decode(VLLM_MIDDLE)
+    assert chunk.choices
+    chunk.choices[0].finish_reason = "\ud800"
+    with pytest.raises(InvalidChunk, match=r"choices\[0\]\.finish_reason: a lone surrogate"):
+        fastchunk.encode(chunk)
