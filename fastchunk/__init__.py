@@ -1,9 +1,33 @@
 """Read, change and write the streamed chunks of OpenAI-compatible chat completions, fast."""
 
 from .codec import encode, encode_event
-from .errors import FastchunkError, InvalidChunk
+from .edit import DROP, edit
+from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .models import decode
+from .relay import Relay
+from .sse import DONE, Event, EventDecoder, format_event
+from .stream import ChunkStream, aiter_chunks, iter_chunks
 
-__all__ = ["FastchunkError", "InvalidChunk", "__version__", "decode", "encode", "encode_event"]
+__all__ = [
+    "DONE",
+    "DROP",
+    "ChunkStream",
+    "Event",
+    "EventDecoder",
+    "EventTooLarge",
+    "FastchunkError",
+    "InvalidChunk",
+    "Relay",
+    "TruncatedStream",
+    "UpstreamError",
+    "__version__",
+    "aiter_chunks",
+    "decode",
+    "edit",
+    "encode",
+    "encode_event",
+    "format_event",
+    "iter_chunks",
+]
 
 __version__ = "0.1.0"

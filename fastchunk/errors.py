@@ -6,7 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypedDict
 
-__all__ = ["ErrorDetail", "FastchunkError", "InvalidChunk"]
+__all__ = [
+    "ErrorDetail",
+    "EventTooLarge",
+    "FastchunkError",
+    "InvalidChunk",
+    "TruncatedStream",
+    "UpstreamError",
+]
 
 _READABLE = 256
 
@@ -55,3 +62,46 @@ class InvalidChunk(FastchunkError, ValueError):
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception crosses process boundaries (Ray, multiprocessing): take the list along.
         return type(self), (str(self), self.data, partial(list, self.errors()))
+
+
+class EventTooLarge(FastchunkError):
+    """An event is larger than `max_event_size`."""
+
+    limit: int
+    """The limit, in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"an event is larger than max_event_size, {limit:,} bytes")
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.limit,)
+
+
+class TruncatedStream(FastchunkError):
+    """The stream ended where it should not have."""
+
+    data: bytes
+    """The unfinished block at its end, empty if there is none."""
+
+    def __init__(self, message: str, data: bytes = b"") -> None:
+        super().__init__(message, data)
+        self.data = data
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UpstreamError(FastchunkError):
+    """The server sent an error in place of chunks, or in one."""
+
+    error: Any
+    """The server's error object as it was parsed, or the text that it sent."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__(error)
+        self.error = error
+
+    def __str__(self) -> str:
+        message = self.error.get("message") if isinstance(self.error, dict) else None
+        return str(message or self.error)

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from . import codec
 from .codec import Data
@@ -223,3 +223,9 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
 decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(
     ChatCompletionStreamResponse
 )
+
+decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
+    ChatCompletionStreamResponse
+).decode
+"""The bare decoder, for those who have checked that a whole read is UTF-8; raises
+`msgspec.DecodeError` for some of what `decode` accepts, so that `decode` has to be asked then."""

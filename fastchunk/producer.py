@@ -1,0 +1,190 @@
+r"""The producer: what a server writes, as whole events.
+
+In:  one piece of an answer a call: a text, a piece of a tool call, a finish reason, the usage.
+Out: the bytes of one event, equal to `encode_event` of the same chunk of the family.
+Cost: for a text, one encoded string between two parts that are made once.
+
+    >>> from fastchunk import wire
+    >>> encoder = StreamEncoder(wire, model="m", id="c", created=1)
+    >>> print(encoder.content("Hi").decode()[:60])
+    data: {"id":"c","object":"chat.completion.chunk","created":1
+    >>> encoder.done()
+    b'data: [DONE]\n\n'
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from . import models, wire
+from .codec import encode_event
+from .sse import DONE, format_event
+
+__all__ = ["StreamEncoder"]
+
+_MARK = "fastchunk:varies:7c1f0d"
+_encode = msgspec.json.Encoder().encode
+
+
+class StreamEncoder:
+    """Writes the events of one streamed answer.
+
+    With `fastchunk.models` every key is written, nulls included, as Ray Serve does; with
+    `fastchunk.wire` what was set, and a null `logprobs` and `finish_reason`, as vLLM does.
+    Every method returns one whole event. Raises `TypeError` for a value of another type, and
+    `InvalidChunk` for a string with a lone surrogate.
+    """
+
+    def __init__(
+        self,
+        family: ModuleType,
+        *,
+        model: str,
+        id: str | None = None,  # noqa: A002
+        created: int | None = None,
+    ) -> None:
+        """Bind what all chunks share; `created` is in seconds since the epoch, by default now."""
+        if family not in (models, wire):
+            raise TypeError("family must be fastchunk.models or fastchunk.wire")
+        self._family: Any = family
+        self._bound: dict[str, Any] = {
+            "id": f"chatcmpl-{uuid.uuid4()}" if id is None else _checked(id, str, "id"),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()) if created is None else _checked(created, int, "created"),
+            "model": _checked(model, str, "model"),
+        }
+        self._around: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self._called: set[tuple[int, int]] = set()
+
+    def role(self, role: str, *, choice: int = 0) -> bytes:
+        """Write who speaks, with an empty content: a stream's first chunk."""
+        return self._delta(choice, role=_checked(role, str, "role"), content="")
+
+    def content(self, text: str, *, choice: int = 0) -> bytes:
+        """Write a piece of the answer's text."""
+        return self._text("content", text, choice)
+
+    def reasoning(self, text: str, *, choice: int = 0) -> bytes:
+        """Write a piece of the reasoning; the key is the one that the family's servers use."""
+        name = "reasoning" if self._family is wire else "reasoning_content"
+        return self._text(name, text, choice)
+
+    def tool_call(
+        self,
+        index: int,
+        *,
+        id: str | None = None,  # noqa: A002
+        name: str | None = None,
+        arguments: str | None = None,
+        choice: int = 0,
+    ) -> bytes:
+        """Write a piece of the tool call at `index`: `id` and `name` come with the first one.
+
+        With the mirror, which has no absent id, later pieces carry an empty one.
+        """
+        function: dict[str, Any] = {}
+        if name is not None:
+            function["name"] = _checked(name, str, "name")
+        if arguments is not None:
+            function["arguments"] = _checked(arguments, str, "arguments")
+        call: dict[str, Any] = {"index": _checked(index, int, "index")}
+        first = (choice, index) not in self._called
+        if id is not None:
+            call["id"] = _checked(id, str, "id")
+        elif self._family is models and not first:
+            call["id"] = ""
+        if self._family is wire and id is not None:
+            call["type"] = "function"
+        self._called.add((choice, index))
+        family = self._family
+        call["function"] = family.DeltaFunctionCall(**function)
+        return self._delta(choice, tool_calls=[family.DeltaToolCall(**call)])
+
+    def finish(self, reason: str, *, choice: int = 0) -> bytes:
+        """Write why a choice is finished."""
+        return self._choice(choice, {}, finish_reason=_checked(reason, str, "reason"))
+
+    def usage(
+        self,
+        *,
+        prompt_tokens: int,
+        completion_tokens: int,
+        total_tokens: int | None = None,
+        cached_tokens: int | None = None,
+    ) -> bytes:
+        """Write the usage chunk, which has no choices; the total is the sum unless it is given."""
+        prompt = _checked(prompt_tokens, int, "prompt_tokens")
+        completion = _checked(completion_tokens, int, "completion_tokens")
+        fields: dict[str, Any] = {
+            "prompt_tokens": prompt,
+            "total_tokens": prompt + completion
+            if total_tokens is None
+            else _checked(total_tokens, int, "total_tokens"),
+            "completion_tokens": completion,
+        }
+        if cached_tokens is not None:
+            fields["prompt_tokens_details"] = self._family.PromptTokenUsageInfo(
+                cached_tokens=_checked(cached_tokens, int, "cached_tokens")
+            )
+        usage = self._family.UsageInfo(**fields)
+        return self._event(choices=[], usage=usage)
+
+    def error(
+        self,
+        message: str,
+        *,
+        type: str = "internal_error",  # noqa: A002
+        code: int | str | None = None,
+        param: str | None = None,
+    ) -> bytes:
+        """Write an error event of OpenAI's shape, which ends the answer."""
+        error = {
+            "message": _checked(message, str, "message"),
+            "type": _checked(type, str, "type"),
+            "param": param,
+            "code": code,
+        }
+        return encode_event(wire.ChatCompletionStreamResponse(error=error))
+
+    def done(self) -> bytes:
+        """Write the event that ends the stream."""
+        return format_event(DONE)
+
+    def _text(self, name: str, text: str, choice: int) -> bytes:
+        """Write a delta of one string, between what surrounds it in every such event."""
+        around = self._around.get((name, choice))
+        if around is None:
+            before, _, after = self._delta(choice, **{name: _MARK}).partition(_encode(_MARK))
+            around = self._around[name, choice] = before, after
+        try:
+            encoded = _encode(_checked(text, str, "text"))
+        except UnicodeEncodeError:
+            return self._delta(choice, **{name: text})  # raises an error that names the place
+        return b"%b%b%b" % (around[0], encoded, around[1])
+
+    def _delta(self, choice: int, **delta: Any) -> bytes:
+        return self._choice(choice, delta, finish_reason=None)
+
+    def _choice(self, choice: int, delta: dict[str, Any], finish_reason: str | None) -> bytes:
+        family = self._family
+        made = family.ChatCompletionResponseStreamChoice(
+            index=_checked(choice, int, "choice"),
+            delta=family.DeltaMessage(**delta),
+            logprobs=None,
+            finish_reason=finish_reason,
+        )
+        return self._event(choices=[made])
+
+    def _event(self, **fields: Any) -> bytes:
+        return encode_event(self._family.ChatCompletionStreamResponse(**self._bound, **fields))
+
+
+def _checked(value: Any, kind: type, name: str) -> Any:
+    if type(value) is not kind and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+    return value

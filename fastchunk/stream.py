@@ -1,0 +1,269 @@
+r"""From reads to chunks, and what a stream has said so far.
+
+In:  the bytes of a stream of server-sent events, cut anywhere.
+Out: the chunks of the family asked for, in order; and whether the stream is done, failed or
+truncated.
+Cost: that of framing and of one decode an event, two with the mirror.
+
+    >>> from fastchunk import wire
+    >>> stream = ChunkStream(wire)
+    >>> [chunk.model for chunk in stream.feed(b'data: {"model":"m","choices":[]}\n\ndata: [DO')]
+    ['m']
+    >>> stream.feed(b"NE]\n\n"), stream.close(), stream.done, stream.truncated
+    ([], [], True, False)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+import msgspec
+from msgspec import UNSET
+
+from . import wire
+from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
+from .sse import DONE, MAX_EVENT_SIZE, Event, EventDecoder, parse_block
+
+__all__ = ["ChunkStream", "Family", "Observer", "aiter_chunks", "iter_chunks"]
+
+C = TypeVar("C")
+C_co = TypeVar("C_co", covariant=True)
+Chunk = wire.ChatCompletionStreamResponse
+
+
+class Family(Protocol[C_co]):
+    """A module with Structs and a `decode`: `fastchunk.models` or `fastchunk.wire`."""
+
+    @property
+    def decode(self) -> Callable[[bytes], C_co]:
+        """The family's decode function."""
+
+
+class Observer:
+    """Keeps count of a stream's events and of what they say; relays and chunk streams share it."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.chunks = 0
+        self.invalid = 0
+        self.done = False
+        self.error: Any = None
+        self.usage: wire.UsageInfo | None = None
+        self.finish_reasons: dict[int, str] = {}
+        self._choices: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream may end here: done, failed, or with every choice finished."""
+        finished = self._choices and self._choices <= self.finish_reasons.keys()
+        return self.done or self.error is not None or bool(finished)
+
+    def observe(self, data: bytes, event: str = "message") -> Chunk | None:
+        """Take note of one event; return its chunk, or None if it is no chunk event."""
+        if data == DONE:
+            self.events += 1
+            self.done = True
+            return None
+        try:
+            chunk = wire.decode(data)
+        except InvalidChunk:
+            self.events += 1
+            self._observe_undecodable(data, event)
+            return None
+        if self.observe_decoded(chunk):
+            return chunk
+        if event == "error" and self.error is None:
+            self.error = msgspec.json.decode(data)
+        return None
+
+    def observe_decoded(self, chunk: Chunk) -> bool:
+        """Take note of an event that was decoded; tell whether it is a chunk event."""
+        self.events += 1
+        choices = chunk.choices
+        is_chunk = choices is not UNSET or chunk.object == "chat.completion.chunk"
+        if is_chunk:
+            self.chunks += 1
+        if choices:
+            known = self._choices
+            for choice in choices:
+                if choice.finish_reason or choice.index not in known:
+                    self._observe_choices(choices)
+                    break
+        if chunk.usage and is_chunk:
+            self.usage = chunk.usage
+        if chunk.error:
+            self.error = chunk.error
+        return is_chunk
+
+    def _observe_undecodable(self, data: bytes, event: str) -> None:
+        if event == "error":
+            self.error = data.decode(errors="replace")
+        elif data.strip() != b"null":
+            self.invalid += 1
+
+    def _observe_choices(self, choices: list[wire.ChatCompletionResponseStreamChoice]) -> None:
+        for position, choice in enumerate(choices):
+            index = choice.index if isinstance(choice.index, int) else position
+            self._choices.add(index)
+            if isinstance(choice.finish_reason, str):
+                self.finish_reasons[index] = choice.finish_reason
+
+
+class ChunkStream(Generic[C]):
+    """Bytes in, chunks out. One object, one stream, one thread."""
+
+    def __init__(self, family: Family[C], *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        """Take the family of the chunks, and the largest size of an event in bytes."""
+        self.truncated = False
+        """Whether the stream ended where it should not have; known after `close`."""
+        self._decode = family.decode
+        self._decoder = EventDecoder(max_event_size=max_event_size)
+        self._seen = Observer()
+
+    @property
+    def done(self) -> bool:
+        """Whether `[DONE]` has come; what comes after it is not looked at."""
+        return self._seen.done
+
+    @property
+    def error(self) -> Any:
+        """The server's error object, or the text of its error event; None if it sent none."""
+        return self._seen.error
+
+    @property
+    def invalid(self) -> int:
+        """How many events could not be decoded; the chunks around them are delivered."""
+        return self._seen.invalid
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[C]:
+        """Take the next bytes of the stream; return the chunks that they complete.
+
+        Raises `EventTooLarge` as `EventDecoder.feed` does.
+        """
+        return [item for item in self.take(data) if not isinstance(item, FastchunkError)]
+
+    def close(self) -> list[C]:
+        """End the stream; return the chunk at its end that lacked its empty line, if there is one.
+
+        Sets `truncated`.
+        """
+        return [item for item in self.end() if not isinstance(item, FastchunkError)]
+
+    def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
+        """Do what `feed` does, and return in their places the errors that iterators raise."""
+        return self._items(self._decoder.feed(data))
+
+    def end(self) -> list[C | FastchunkError]:
+        """Do what `close` does, and return the error that iterators raise."""
+        try:
+            items = self._items(self._decoder.close())
+            rest = b""
+        except TruncatedStream as error:
+            rest = error.data
+            items = self._unfinished(rest)
+        if not self.done and (not self._seen.complete or (rest and not items)):
+            self.truncated = True
+            items.append(TruncatedStream("the stream ended before it was complete", rest))
+        return items
+
+    def _items(self, events: list[Event]) -> list[C | FastchunkError]:
+        items: list[C | FastchunkError] = []
+        for event in events:
+            if self._seen.done:
+                break
+            self._take_event(event.data, event.event, items)
+        return items
+
+    def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> None:
+        seen = self._seen
+        before = seen.invalid, seen.error
+        chunk: Any = seen.observe(data, event)
+        if chunk is not None and self._decode is not wire.decode:
+            try:
+                chunk = self._decode(data)
+            except InvalidChunk:
+                seen.chunks -= 1
+                seen.invalid += 1
+                chunk = None
+        if chunk is not None:
+            items.append(chunk)
+        if seen.invalid > before[0]:
+            items.append(_why_invalid(self._decode, data))
+        if seen.error is not before[1]:
+            items.append(UpstreamError(seen.error))
+
+    def _unfinished(self, rest: bytes) -> list[C | FastchunkError]:
+        """Deliver the block at the end after all, if it is a whole chunk or `[DONE]`."""
+        fields = parse_block(rest)
+        if fields.data is None or not is_whole(fields.data):
+            return []
+        return self._items([Event(fields.data, fields.event)])
+
+
+def is_whole(data: bytes) -> bool:
+    """Tell whether an unfinished block's data is all of a chunk, or `[DONE]`."""
+    probe = Observer()
+    return probe.observe(data) is not None or probe.done
+
+
+def _why_invalid(decode: Callable[[bytes], Any], data: bytes) -> FastchunkError:
+    try:
+        decode(data)
+    except InvalidChunk as error:
+        return error
+    raise AssertionError("decoding the same data twice gave two results")
+
+
+@overload
+def iter_chunks(iterable: Iterable[bytes], *, max_event_size: int = ...) -> Iterator[Chunk]: ...
+@overload
+def iter_chunks(
+    iterable: Iterable[bytes], family: Family[C], *, max_event_size: int = ...
+) -> Iterator[C]: ...
+def iter_chunks(
+    iterable: Iterable[bytes], family: Family[Any] = wire, *, max_event_size: int = MAX_EVENT_SIZE
+) -> Iterator[Any]:
+    """Yield every chunk of a stream of bytes, up to `[DONE]`.
+
+    Raises `InvalidChunk` at an event that cannot be decoded, `UpstreamError` at an error event,
+    `TruncatedStream` at an end that is none, `EventTooLarge`; and what the iterable raises.
+    """
+    stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
+    for data in iterable:
+        yield from _raising(stream.take(data))
+        if stream.done:
+            return
+    yield from _raising(stream.end())
+
+
+@overload
+def aiter_chunks(
+    iterable: AsyncIterable[bytes], *, max_event_size: int = ...
+) -> AsyncIterator[Chunk]: ...
+@overload
+def aiter_chunks(
+    iterable: AsyncIterable[bytes], family: Family[C], *, max_event_size: int = ...
+) -> AsyncIterator[C]: ...
+async def aiter_chunks(
+    iterable: AsyncIterable[bytes],
+    family: Family[Any] = wire,
+    *,
+    max_event_size: int = MAX_EVENT_SIZE,
+) -> AsyncIterator[Any]:
+    """Do what `iter_chunks` does, for an asynchronous iterable."""
+    stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
+    async for data in iterable:
+        for chunk in _raising(stream.take(data)):
+            yield chunk
+        if stream.done:
+            return
+    for chunk in _raising(stream.end()):
+        yield chunk
+
+
+def _raising(items: Iterable[C | FastchunkError]) -> Iterator[C]:
+    for item in items:
+        if isinstance(item, FastchunkError):
+            raise item
+        yield item
