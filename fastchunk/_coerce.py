@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import msgspec
@@ -46,7 +46,7 @@ _LAX_INT = re.compile(
     r"(?P<digits>[1-9][0-9]*(?:_[0-9]+)*|0)(?:\.0+)?"
 )
 _FLOAT = re.compile(
-    r"[+-]?(?:inf(?:inity)?|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)",
+    r"[+-]?(?:inf(?:inity)?|nan|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?)",
     re.IGNORECASE | re.ASCII,
 )
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -142,14 +142,21 @@ def _int_from_str(value: str, loc: Loc, problems: Problems) -> Any:
     if strict and len(strict[0].lstrip("-")) > _parse.MAX_DIGITS:
         return problems.add(loc, "int_parsing_size")
     if strict and strict[0] == value:
-        return int(value)
+        return _int_from_digits(value, loc, problems)
     lax = _LAX_INT.fullmatch(value.strip(_WHITE_SPACE))
     if lax is None or (lax["minus"] and lax["hidden"]):
         return problems.add(loc, _unparsable(value, "int_parsing"))
     digits = lax["digits"].replace("_", "")
     if len(digits) > _parse.MAX_DIGITS:
         return problems.add(loc, "int_parsing")
-    return -int(digits) if lax["minus"] or lax["hidden"] else int(digits)
+    return _int_from_digits("-" * bool(lax["minus"] or lax["hidden"]) + digits, loc, problems)
+
+
+def _int_from_digits(digits: str, loc: Loc, problems: Problems) -> Any:
+    try:
+        return int(digits)
+    except ValueError:  # the interpreter was told to take fewer digits than usual
+        return problems.add(loc, "int_parsing_size")
 
 
 def _float(value: Any, loc: Loc, problems: Problems) -> Any:
@@ -193,9 +200,12 @@ def _float_as_jiter_rounds(value: int) -> float:
 
 
 def _float_from_str(value: str, loc: Loc, problems: Problems) -> Any:
-    for candidate in (value.strip(_WHITE_SPACE), _without_underscores(value)):
-        if _FLOAT.fullmatch(candidate):
-            return float(candidate)
+    stripped = value.strip(_WHITE_SPACE)
+    if _FLOAT.fullmatch(stripped):
+        return float(stripped)
+    plain = _without_underscores(value)
+    if plain != value and _FLOAT.fullmatch(plain):
+        return float(plain)
     return problems.add(loc, _unparsable(value, "float_parsing"))
 
 
@@ -219,12 +229,12 @@ def _int_or_str(value: Any, loc: Loc, problems: Problems) -> Any:
     return number
 
 
-def _literal(expected: str) -> Check:
+def _literal(expected: Collection[str]) -> Check:
     def check(value: Any, loc: Loc, problems: Problems) -> Any:
         if type(value) is str:
             return (
                 value
-                if value == expected
+                if value in expected
                 else problems.add(loc, _unparsable(value, "literal_error"))
             )
         return problems.add(loc, "literal_error")
@@ -249,18 +259,18 @@ def _list(item: Check) -> Check:
 
 
 def _struct(info: inspect.StructType) -> Check:
-    fields = [(f.name, _check_of(f.type), f.required) for f in info.fields]
+    fields = [(f.encode_name, f.name, _check_of(f.type), f.required) for f in info.fields]
     build = info.cls
 
     def check(value: Any, loc: Loc, problems: Problems) -> Any:
         if type(value) is not dict:
             return problems.add(loc, "model_type")
         arguments = {}
-        for name, field, required in fields:
-            if name in value:
-                arguments[name] = field(value[name], (*loc, name), problems)
+        for key, name, field, required in fields:
+            if key in value:
+                arguments[name] = field(value[key], (*loc, key), problems)
             elif required:
-                arguments[name] = problems.add((*loc, name), "missing")
+                arguments[name] = problems.add((*loc, key), "missing")
         return build(**arguments)
 
     return check
@@ -272,15 +282,33 @@ def _check_of(info: inspect.Type) -> Check:
     if isinstance(info, inspect.UnionType):
         kinds = {type(t) for t in info.types}
         inner = [t for t in info.types if not isinstance(t, inspect.NoneType)]
-        check = _int_or_str if {inspect.IntType, inspect.StrType} <= kinds else _check_of(inner[0])
+        if {type(t) for t in inner} == {inspect.IntType, inspect.StrType}:
+            check: Check = _int_or_str
+        elif len(inner) == 1:
+            check = _check_of(inner[0])
+        else:
+            raise TypeError(f"a union of {', '.join(map(_type_name, inner))} is not supported")
         return _nullable(check) if inspect.NoneType in kinds else check
     if isinstance(info, inspect.StructType):
         return _struct(info)
     if isinstance(info, inspect.ListType):
         return _list(_check_of(info.item_type))
     if isinstance(info, inspect.LiteralType):
-        return _literal(str(info.values[0]))
-    return {inspect.StrType: _str, inspect.IntType: _int, inspect.FloatType: _float}[type(info)]
+        return _literal([str(value) for value in info.values])
+    if type(info) not in _SCALARS:
+        raise TypeError(f"a field of type {_type_name(info)} is not supported")
+    return _SCALARS[type(info)]
+
+
+def _type_name(info: inspect.Type) -> str:
+    return type(info).__name__.removesuffix("Type").lower()
+
+
+_SCALARS: dict[type, Check] = {
+    inspect.StrType: _str,
+    inspect.IntType: _int,
+    inspect.FloatType: _float,
+}
 
 
 def null_of(info: inspect.Type) -> object:
@@ -306,6 +334,9 @@ def fields(struct_type: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
 
 def checker(struct_type: type[msgspec.Struct]) -> Check:
     """Build the check of a Struct type.
+
+    Its fields may be strings, integers, floats, literal strings, lists and Structs, nullable or
+    not, and `int | str`. Raises `TypeError` for any other.
 
     The check takes a parsed document, a location and `Problems`. It returns an instance, or
     reports what is wrong; what it then returns means nothing.

@@ -57,9 +57,11 @@ def parse(text: str) -> Any:
     try:
         document = decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise Malformed(error.msg, error.pos) from error
-    except RecursionError as error:
-        raise Malformed("nested too deeply", 0) from error
+        raise Malformed(error.msg, error.pos) from None
+    except RecursionError:
+        raise Malformed("nested too deeply", 0) from None
+    except ValueError:  # the interpreter was told to take fewer digits than usual
+        raise Malformed("number out of range", 0) from None
     if "\\ud" in text or "\\uD" in text:
         _refuse_lone_surrogates(text)
     if text.count("[") + text.count("{") > _MAX_DEPTH:

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
 _MAX_DIGITS = _parse.MAX_DIGITS
-_REFUSALS = (msgspec.DecodeError, RecursionError, UnicodeError, AttributeError, TypeError)
+_REFUSALS = (msgspec.DecodeError, RecursionError, ValueError, AttributeError, TypeError)
 
 
 def _same(value: T) -> T:
@@ -45,7 +45,7 @@ def _same(value: T) -> T:
 
 
 def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> Callable[[Data], S]:
-    """Build the decode function of a Struct type.
+    """Build the decode function of a Struct type whose fields `_coerce.checker` knows.
 
     `respell` is given the text that the fast decoder refused and returns an equivalent one that it
     may take; what it then still refuses goes to the exact, slow path.
@@ -76,7 +76,7 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
         try:
             if not _parse.has_long_number(text.encode()):
                 return fast(respell(text))
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, ValueError):
             pass
         chunk: S = _checked(check, text)
         return chunk
@@ -143,8 +143,7 @@ def validator(struct_type: type[S]) -> Callable[[object], S]:
             return msgspec.convert(value, struct_type)
         except (msgspec.ValidationError, OverflowError, UnicodeError):
             pass
-        shown = short_repr(value).encode(errors="replace")
-        made: S = _run(check, value, from_json=False, data=shown)
+        made: S = _run(check, value, from_json=False, data=_shown(value))
         return made
 
     return validate
@@ -152,12 +151,10 @@ def validator(struct_type: type[S]) -> Callable[[object], S]:
 
 def _text(data: Data) -> str:
     if isinstance(data, str):
-        try:
-            data.encode()
-        except UnicodeEncodeError as error:
-            raise _unreadable(
-                "string_unicode", f"a lone surrogate at offset {error.start}", data
-            ) from error
+        surrogate = _coerce.SURROGATE.search(data)
+        if surrogate:
+            reason = f"a lone surrogate at offset {surrogate.start()}"
+            raise _unreadable("string_unicode", reason, data)
         return str(data)
     if not isinstance(data, (bytes, bytearray)):
         raise TypeError(
@@ -167,19 +164,26 @@ def _text(data: Data) -> str:
     try:
         return received.decode()
     except UnicodeDecodeError as error:
-        raise _unreadable(
-            "json_invalid", f"invalid UTF-8 at offset {error.start}", received
-        ) from error
+        reason = f"invalid UTF-8 at offset {error.start}"
+    # Raised here and not there: the error's context would keep all of the data alive.
+    raise _unreadable("json_invalid", reason, received)
 
 
 def _checked(check: _coerce.Check, text: str) -> Any:
     try:
         document = _parse.parse(text)
     except _parse.Malformed as error:
-        offset = len(text[: error.position].encode())
-        reason = f"{error.reason} at offset {offset}"
-        raise _unreadable("json_invalid", reason, text) from error
-    return _run(check, document, from_json=True, data=text[:256].encode())
+        reason = f"{error.reason} at offset {len(text[: error.position].encode())}"
+    else:
+        return _run(check, document, from_json=True, data=text[:256].encode())
+    raise _unreadable("json_invalid", reason, text)
+
+
+def _shown(value: object) -> bytes:
+    try:
+        return short_repr(value).encode(errors="replace")
+    except ValueError:  # an integer with more digits than the interpreter writes
+        return type(value).__name__.encode()
 
 
 def _run(check: _coerce.Check, value: object, *, from_json: bool, data: bytes) -> Any:
@@ -194,7 +198,9 @@ def _run(check: _coerce.Check, value: object, *, from_json: bool, data: bytes) -
         check(value, (), everything)
         return everything.details()
 
-    raise InvalidChunk(problems.details()[0]["msg"], data, list_errors)
+    # The caller may change an object of its own, so its errors are listed now.
+    listed = list_errors if from_json else partial(list, list_errors())
+    raise InvalidChunk(problems.details()[0]["msg"], data, listed)
 
 
 def _unreadable(kind: str, reason: str, data: bytes | str) -> InvalidChunk:
@@ -271,11 +277,11 @@ def encode_tree(tree: Any) -> bytes:
 def _encode_exactly(chunk: msgspec.Struct) -> bytes:
     if not isinstance(chunk, msgspec.Struct):
         raise TypeError(f"chunk must be a Struct, not {type(chunk).__name__}")
-    return encode_tree(dump(chunk) if _has_null_rule(type(chunk)) else chunk)
+    return encode_tree(dump(chunk) if has_null_rule(type(chunk)) else chunk)
 
 
 @cache
-def _has_null_rule(struct_type: type[msgspec.Struct]) -> bool:
+def has_null_rule(struct_type: type[msgspec.Struct]) -> bool:
     """Tell whether a null is written as something else anywhere below this type."""
     return any(map(_coerce.mentions_null_rule, (f.type for f in _coerce.fields(struct_type))))
 
@@ -294,7 +300,7 @@ def dump(value: Any, *, exclude_none: bool = False, exclude_defaults: bool = Fal
     if not isinstance(value, msgspec.Struct):
         return value
     tree = {}
-    for name, null, default in _layout(type(value)):
+    for key, name, null, default in _layout(type(value)):
         item = getattr(value, name)
         if item is msgspec.UNSET:
             continue
@@ -302,15 +308,17 @@ def dump(value: Any, *, exclude_none: bool = False, exclude_defaults: bool = Fal
             item = null
         if (exclude_none and item is None) or (exclude_defaults and item == default()):
             continue
-        tree[name] = dump(item, exclude_none=exclude_none, exclude_defaults=exclude_defaults)
+        tree[key] = dump(item, exclude_none=exclude_none, exclude_defaults=exclude_defaults)
     return tree
 
 
 @cache
-def _layout(struct_type: type[msgspec.Struct]) -> list[tuple[str, object, Callable[[], object]]]:
-    """List each field's name, what its null is written as, and what makes its default."""
+def _layout(
+    struct_type: type[msgspec.Struct],
+) -> list[tuple[str, str, object, Callable[[], object]]]:
+    """List each field's key and name, what its null is written as, and what makes its default."""
     return [
-        (field.name, _coerce.null_of(field.type), _default_of(field))
+        (field.encode_name, field.name, _coerce.null_of(field.type), _default_of(field))
         for field in _coerce.fields(struct_type)
     ]
 

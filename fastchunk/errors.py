@@ -40,7 +40,7 @@ class InvalidChunk(FastchunkError, ValueError):
     """
 
     data: bytes
-    """The data that was refused, cut to its first 256 bytes."""
+    """The data that was refused, or the `repr` of an object, cut to its first 256 bytes."""
 
     def __init__(
         self, message: str, data: bytes, list_errors: Callable[[], list[ErrorDetail]]
@@ -52,8 +52,8 @@ class InvalidChunk(FastchunkError, ValueError):
     def errors(self) -> list[ErrorDetail]:
         """List every error, in the order of the model's fields.
 
-        The list is made at the first call: a caller that only counts or skips invalid chunks
-        does not pay for it.
+        The list is made at the first call, from the parsed document, which is held until then: a
+        caller that only counts or skips invalid chunks does not pay for it.
         """
         found = self._list_errors()
         self._list_errors = partial(list, found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import sys
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -34,10 +35,30 @@ def _exact_path_is_closed(*_: object) -> None:
     ],
     ids=["plain", "unknown-keys", "non-ascii", "null-content", "null-content-spaced", "long"],
 )
-def test_the_fast_path_is_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exact_path_is_not_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastchunk._parse, "parse", _exact_path_is_closed)
     for given in (data, bytearray(data), memoryview(data), data.decode()):
         assert models.decode(given).model == "llama"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        CHUNK,
+        CHUNK.replace(b'"Hi"', b'"Hi","refusal":null,"annotations":[]'),
+        CHUNK.replace(b"Hi", "日本語 😀".encode()),
+        CHUNK.replace(b"Hi", b"long " * 4000),
+        bytearray(CHUNK),
+        CHUNK.decode(),
+    ],
+    ids=["plain", "unknown-keys", "non-ascii", "long", "bytearray", "str"],
+)
+def test_the_fast_path_is_taken_at_the_first_try(data: bytes) -> None:
+    def respell(_: str) -> str:
+        pytest.fail("the fast decoder was asked twice")
+
+    decode = codec.decoder(models.ChatCompletionStreamResponse, respell=respell)
+    assert decode(data).model == "llama"
 
 
 @pytest.mark.parametrize(
@@ -112,9 +133,23 @@ def test_a_lone_surrogate_in_a_str_is_an_invalid_chunk() -> None:
         b'{"model":1,"choices":"' + b"x" * 100_000_000 + b'"}',
         b'{"model":"m","choices":[],"created":"' + b"1" * 10_000_000 + b'"}',
         b'{"model":"m","choices":[' + b"1," * 1_000_000 + b"1]}",
+        b'{"model":"m","choices":[{"index":0,"delta":{},"logprobs":{"content":[{"token":"t",'
+        b'"logprob":"' + b"1" * 5_000_000 + b'x"}]}}]}',
+        b'{"model":"m","choices":[{"index":0,"delta":{},"logprobs":{"content":[{"token":"t",'
+        b'"logprob":"' + b"1_" * 2_000_000 + b'x"}]}}]}',
         b"\xff" * 10_000_000,
     ],
-    ids=["arrays", "objects", "cut-string", "long-string", "digits", "many-errors", "no-utf8"],
+    ids=[
+        "arrays",
+        "objects",
+        "cut-string",
+        "long-string",
+        "digits",
+        "many-errors",
+        "float",
+        "float-underscores",
+        "no-utf8",
+    ],
 )
 def test_hostile_sizes_are_refused_and_nothing_else_escapes(data: bytes) -> None:
     with pytest.raises(InvalidChunk) as caught:
@@ -158,12 +193,40 @@ def test_the_error_has_no_misleading_context() -> None:
     assert caught.value.__context__ is None
 
 
+def test_an_interpreter_that_takes_fewer_digits_refuses_them_as_any_other_input() -> None:
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        for created in (b"1" * 700, b'"' + b"1" * 700 + b'"', b'"1","x":' + b"1" * 700):
+            with pytest.raises(InvalidChunk):
+                fastchunk.decode(b'{"model":"m","choices":[],"created":' + created + b"}")
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+@pytest.mark.parametrize("annotation", [bool, dict[str, int], str | list[int], int | float | str])
+def test_a_decoder_for_fields_that_it_does_not_know_is_refused(annotation: Any) -> None:
+    struct = msgspec.defstruct("Struct", [("x", annotation)])
+    with pytest.raises(TypeError, match="is not supported"):
+        codec.decoder(struct)
+
+
+def test_an_invalid_chunk_does_not_keep_the_data_alive() -> None:
+    for data in (b"[" + b"x" * 1000, b"\xff" * 1000):
+        with pytest.raises(InvalidChunk) as caught:
+            fastchunk.decode(data)
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
+
+
 def test_a_decoder_for_any_struct() -> None:
-    class Point(msgspec.Struct):
+    class Point(msgspec.Struct, rename="upper"):
         x: int
         y: float | None = None
+        z: Literal["a", "b"] = "a"
 
     decode = codec.decoder(Point)
-    assert decode('{"x":"1","y":true}') == Point(1, 1.0)
-    assert codec.validator(Point)({"x": 1, "y": None}) == Point(1)
-    assert codec.encode(Point(1)) == b'{"x":1,"y":null}'
+    assert decode('{"X":"1","Y":true,"Z":"b"}') == Point(1, 1.0, "b")
+    assert codec.validator(Point)({"X": 1, "Y": None}) == Point(1)
+    assert codec.dump(Point(1)) == {"X": 1, "Y": None, "Z": "a"}
+    assert codec.encode(Point(1)) == b'{"X":1,"Y":null,"Z":"a"}'

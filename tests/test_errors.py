@@ -7,6 +7,8 @@ import pytest
 
 import fastchunk
 from fastchunk import FastchunkError, InvalidChunk
+from fastchunk.errors import ErrorDetail
+from fastchunk.models import ChatCompletionStreamResponse
 
 BAD = b'{"model":1,"choices":{}}'
 
@@ -32,6 +34,27 @@ def test_errors_are_listed_once_and_handed_out_as_copies() -> None:
     ]
     first.clear()
     assert len(error.errors()) == 2
+
+
+def test_errors_are_listed_when_they_are_asked_for_and_once() -> None:
+    calls = []
+
+    def list_errors() -> list[ErrorDetail]:
+        calls.append(1)
+        return [{"type": "t", "loc": (), "msg": "m"}]
+
+    error = InvalidChunk("m", b"", list_errors)
+    assert calls == []
+    assert error.errors() == error.errors()
+    assert calls == [1]
+
+
+def test_the_errors_of_an_object_are_those_it_had() -> None:
+    value: dict[str, object] = {"model": 1, "choices": [], "x": 10**5000}
+    with pytest.raises(InvalidChunk) as caught:
+        ChatCompletionStreamResponse.model_validate(value)
+    value["model"] = "m"
+    assert [e["loc"] for e in caught.value.errors()] == [("model",)]
 
 
 def test_the_data_is_cut_to_a_readable_length() -> None:
