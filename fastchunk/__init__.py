@@ -4,6 +4,7 @@ from .codec import encode, encode_event
 from .edit import DROP, edit
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .models import decode
+from .producer import StreamEncoder
 from .relay import Relay
 from .sse import DONE, Event, EventDecoder, format_event
 from .stream import ChunkStream, aiter_chunks, iter_chunks
@@ -18,6 +19,7 @@ __all__ = [
     "FastchunkError",
     "InvalidChunk",
     "Relay",
+    "StreamEncoder",
     "TruncatedStream",
     "UpstreamError",
     "__version__",

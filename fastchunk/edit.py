@@ -86,8 +86,8 @@ class _Place(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _place(key: str) -> _Place | None:
-    """Build the decoder that finds the raw value of one top-level key; None for a pointer."""
-    if not isinstance(key, str) or key.startswith("/"):
+    """Build the decoder of one top-level key's raw value; None for pointers and odd keys."""
+    if not isinstance(key, str) or key.startswith("/") or '"' in key or not key.isprintable():
         return None
     shape = msgspec.defstruct(
         "Shape", [("value", Raw | UnsetType, UNSET)], rename={"value": key}, gc=False

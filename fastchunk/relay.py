@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -65,20 +65,20 @@ _decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
 
 
-class _Template(NamedTuple):
+class _Template(msgspec.Struct, frozen=True, gc=False):
     """An event cut around the string that varies, as it comes and as it leaves."""
 
     prefix: bytes
     suffix: bytes
     """With the empty line."""
-    begin: int
-    end: int
-    """Where the string begins and ends in an event, the end counted from behind."""
-    line_end: int
     line_suffix: bytes
-    """The same, in the event's one line."""
+    """Without it."""
     between: bytes
     """From one event's string to the next one's: the suffix and the prefix."""
+    begin: int
+    end: int
+    line_end: int
+    """Where the string begins and ends, counted from behind, in an event and in its line."""
     new: tuple[bytes, bytes, bytes] | None
     """The prefix, what is between, and the suffix as they leave; None if they leave unchanged."""
 
@@ -176,7 +176,10 @@ class Relay:
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
-        return self._forward(whole) if whole else b""
+        out = self._forward(whole) if whole else b""
+        if self._splitter.failed:
+            self._template = None  # so that the next call comes here again
+        return out
 
     def close(self) -> bytes:
         """End the stream; return what is left, the unfinished block included.
@@ -220,14 +223,19 @@ class Relay:
     def _forward_lines(self, whole: bytes, lines: list[bytes]) -> bytes:
         """Forward events that are one data line each, the usual shape."""
         self._started = True
-        checked = _is_utf8(whole)
+        observe, on_chunk, changing = self._observer(whole), self._on_chunk, self._changing
         out: list[bytes] | None = None  # the lines to write, from the first change on
         position = 0
         try:
             for position, line in enumerate(lines):
-                forwarded = self._forward_line(line, checked)
-                if forwarded is not line and out is None:
-                    out = lines[:position]
+                forwarded: bytes | None = line
+                chunk = observe(line[6:])
+                if chunk is not None:
+                    answer = None if on_chunk is None else on_chunk(chunk)
+                    if changing or answer is not None:
+                        forwarded = self._changed_line(line, chunk, answer)
+                        if forwarded is not line and out is None:
+                            out = lines[:position]
                 if out is not None and forwarded is not None:
                     out.append(forwarded)
         except BaseException:
@@ -238,29 +246,19 @@ class Relay:
         out.append(b"")
         return b"\n\n".join(out)
 
-    def _forward_line(self, line: bytes, checked: bool) -> bytes | None:
-        """Return a data line, itself if it is unchanged, or None if its event is withheld."""
+    def _observer(self, whole: bytes) -> Callable[[bytes], Chunk | None]:
+        """Choose how to decode a read's events: the check for UTF-8 may be made for all at once."""
+        return self._seen.observe_utf8 if _is_utf8(whole) else self._seen.observe
+
+    def _changed_line(self, line: bytes, chunk: Chunk, answer: object) -> bytes | None:
+        """Return a data line with what is to be changed, itself if nothing; None: withheld."""
+        if answer is None and self._template is not None:
+            spliced = _spliced(self._template, line)
+            if spliced is not None:
+                return spliced
         data = line[6:]
-        try:
-            chunk: Chunk | None = wire.decode_utf8(data) if checked else None
-        except (msgspec.DecodeError, RecursionError):
-            chunk = None
-        if chunk is None:
-            chunk = self._seen.observe(data)
-        elif not self._seen.observe_decoded(chunk):
-            chunk = None
-        if chunk is None:
-            return line
-        answer = None if self._on_chunk is None else self._on_chunk(chunk)
-        if answer is None:
-            if not self._changing:
-                return line
-            if self._template is not None:
-                spliced = _spliced(self._template, line)
-                if spliced is not None:
-                    return spliced
-        forwarded = self._answered(answer, chunk, data)
-        return line if forwarded == data else forwarded and b"data: " + forwarded
+        changed = self._answered(answer, chunk, data)
+        return line if changed == data else changed and b"data: " + changed
 
     def _forward_blocks(self, whole: bytes) -> bytes:
         """Forward blocks of any shape."""
@@ -318,31 +316,33 @@ class Relay:
 
     def _by_template(self, template: _Template, data: bytes) -> bytes | None:  # noqa: PLR0911
         """Forward events that are all like the template; None if one is not."""
-        prefix, suffix, begin, end, line_end, _, between, new = template
-        if not (data.startswith(prefix) and data.endswith(suffix)):
+        if not (data.startswith(template.prefix) and data.endswith(template.suffix)):
             return None
+        begin, end = template.begin, template.end
         strings = [data[begin:end]]
         count = 1
         try:
             if _LINE_FEED not in strings[0]:
                 _decode_string(strings[0])
             else:
+                line_end = template.line_end
                 strings = [line[begin:line_end] for line in data.split(b"\n")[:-1:2]]
                 count = len(strings)
-                if between.join(strings) != data[begin:end]:
+                if template.between.join(strings) != data[begin:end]:
                     return None
                 if len(_decode_strings(b"[%b]" % b",\n".join(strings))) != count:
                     return None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         if len(data) > self._limit:
             return None
-        self._seen.events += count
-        self._seen.chunks += count
-        if new is None:
+        seen = self._seen
+        seen.events += count
+        seen.chunks += count
+        if template.new is None:
             return data
-        new_prefix, new_between, new_suffix = new
-        return b"%b%b%b" % (new_prefix, new_between.join(strings), new_suffix)
+        new_prefix, new_between, new_suffix = template.new
+        return b"".join((new_prefix, new_between.join(strings), new_suffix))
 
     def _template_missed(self, lines: list[bytes]) -> bool:
         """Tell whether to learn a new template: more and more rarely, while they are of no use."""
@@ -373,8 +373,8 @@ class Relay:
 def _template(prefix: bytes, suffix: bytes, new_prefix: bytes, new_suffix: bytes) -> _Template:
     unchanged = new_prefix == prefix and new_suffix == suffix
     return _Template(
-        prefix,
-        suffix,
+        prefix=prefix,
+        suffix=suffix,
         begin=len(prefix),
         end=-len(suffix),
         line_end=2 - len(suffix),
@@ -392,11 +392,11 @@ def _spliced(template: _Template, line: bytes) -> bytes | None:
     string = line[begin:end]
     try:
         _decode_string(string)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if template.new is None:
         return line
-    return b"%b%b%b" % (template.new[0], string, template.new[2][:-2])
+    return b"".join((template.new[0], string, template.new[2][:-2]))
 
 
 def _is_utf8(data: bytes) -> bool:

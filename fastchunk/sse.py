@@ -90,7 +90,8 @@ class BlockSplitter:
         self._line = 0  # where in them the line begins that is not complete yet
         self._searched = 0  # before here is no line end that is not known
         self._opening = True  # whether that line is the first of its block
-        self._failed = False
+        self.failed = False
+        """Whether a block was too large, so that the next call raises."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take the next bytes; return the blocks that are now whole, joined.
@@ -99,7 +100,7 @@ class BlockSplitter:
         `EventTooLarge` where a block exceeds the limit; if whole blocks come before it, they are
         returned first and the next call raises.
         """
-        if self._failed:
+        if self.failed:
             raise EventTooLarge(self._limit)
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -120,7 +121,7 @@ class BlockSplitter:
 
         One of the two is empty: a last carriage return no longer waits for a line feed.
         """
-        if self._failed:
+        if self.failed:
             raise EventTooLarge(self._limit)
         rest = bytes(self.pending)
         self.pending.clear()
@@ -186,7 +187,7 @@ class BlockSplitter:
         else:
             if len(self.pending) <= self._limit:
                 return whole
-        self._failed = True
+        self.failed = True
         self.pending.clear()
         if end == 0:
             raise EventTooLarge(self._limit)
@@ -203,6 +204,8 @@ def data_lines(whole: bytes) -> list[bytes] | None:
 
     Returns the lines without their ends, or None if there is a block of another shape.
     """
+    if whole.find(b"\n") == len(whole) - 2 and whole[:6] == b"data: " and _RETURN not in whole:
+        return [whole[:-2]]  # one event
     lines = whole.split(b"\n")  # a line, an empty one, a line, an empty one, …, an empty one
     if any(lines[1::2]) or lines.pop() or _RETURN in whole:
         return None

@@ -6,7 +6,13 @@ import pickle
 import pytest
 
 import fastchunk
-from fastchunk import FastchunkError, InvalidChunk
+from fastchunk import (
+    EventTooLarge,
+    FastchunkError,
+    InvalidChunk,
+    TruncatedStream,
+    UpstreamError,
+)
 from fastchunk.errors import ErrorDetail
 from fastchunk.models import ChatCompletionStreamResponse
 
@@ -70,3 +76,16 @@ def test_errors_cross_process_boundaries(data: bytes) -> None:
         assert str(twin) == str(error)
         assert twin.data == error.data
         assert twin.errors() == error.errors()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EventTooLarge(4096),
+        TruncatedStream("the stream ended", b"data: {"),
+        UpstreamError({"message": "no", "code": 500}),
+    ],
+)
+def test_stream_errors_cross_process_boundaries(error: FastchunkError) -> None:
+    twin = pickle.loads(pickle.dumps(error))
+    assert (type(twin), str(twin), vars(twin)) == (type(error), str(error), vars(error))

@@ -29,12 +29,26 @@ def test_import_needs_msgspec_and_the_standard_library_alone() -> None:
 
 def test_public_names() -> None:
     assert sorted(fastchunk.__all__) == [
+        "ChunkStream",
+        "DONE",
+        "DROP",
+        "Event",
+        "EventDecoder",
+        "EventTooLarge",
         "FastchunkError",
         "InvalidChunk",
+        "Relay",
+        "StreamEncoder",
+        "TruncatedStream",
+        "UpstreamError",
         "__version__",
+        "aiter_chunks",
         "decode",
+        "edit",
         "encode",
         "encode_event",
+        "format_event",
+        "iter_chunks",
     ]
     for name in fastchunk.__all__:
         assert hasattr(fastchunk, name)
@@ -58,12 +72,20 @@ def test_the_types_as_a_user_sees_them(tmp_path: Path) -> None:
             chunk,
             "dict[str, Any]",
             "str",
+            "typing.Iterator[fastchunk.wire.ChatCompletionStreamResponse]",
+            "typing.Iterator[fastchunk.models.ChatCompletionStreamResponse]",
+            "list[fastchunk.wire.ChatCompletionStreamResponse]",
+            "bytes",
+            "bytes",
         )
     ]
 
 
 _PROGRAM = """
-from fastchunk import InvalidChunk, decode, encode, encode_event
+from fastchunk import (
+    DROP, ChunkStream, InvalidChunk, Relay, decode, edit, encode, encode_event, iter_chunks, models,
+    wire,
+)
 from fastchunk.models import ChatCompletionStreamResponse, UsageInfo
 
 chunk = decode(memoryview(b"{}"))
@@ -79,4 +101,9 @@ try:
     decode("")
 except InvalidChunk as error:
     reveal_type(error.errors()[0]["msg"])
+reveal_type(iter_chunks([b""]))
+reveal_type(iter_chunks([b""], models))
+reveal_type(ChunkStream(wire).feed(b""))
+reveal_type(Relay(set={"model": "alias"}, on_chunk=lambda chunk: DROP).feed(b""))
+reveal_type(edit(b"{}", {"usage": DROP}))
 """

@@ -1,0 +1,149 @@
+"""`python -m tests.fuzz --seconds N --seed S`: mutated streams through every part, for a while.
+
+Checked for each: nothing but `FastchunkError` escapes; an identity relay returns what it was fed;
+the output does not depend on the cuts and is whole blocks; no buffer outgrows its bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from fastchunk import ChunkStream, EventDecoder, FastchunkError, Relay, edit, models, wire
+from fastchunk.producer import StreamEncoder
+from fastchunk.sse import BlockSplitter, blocks
+
+from .streams import recorded
+
+_LIMIT = 4096
+_FRAGMENTS = [
+    *(b"\r", b"\n", b"\r\n", b"\n\n", b"data: ", b"data:", b": c\n", b"event: error\n", b"id: 1\n"),
+    *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"NaN", b"\xff", b"\xef\xbb\xbf"),
+    *(b'"model":"evil"', b'"usage":{"a":1}', b'"choices":[]', b'"error":{}', b"[DONE]", b"1e999"),
+    *(b"data: [DONE]\n\n", b"data: null\n\n", b'"content":null', b"\\ud800", b"\x00", b"9" * 50),
+]
+
+
+def generated(rng: random.Random) -> bytes:
+    """Write a stream as a server does."""
+    encoder = StreamEncoder(rng.choice([wire, models]), model="m", id="c", created=1)
+    events = [encoder.role("assistant")]
+    events += [encoder.content(f" token {n} é\n") for n in range(rng.randint(1, 8))]
+    events += [encoder.tool_call(0, id="t", name="f"), encoder.tool_call(0, arguments="{}")]
+    events += [encoder.finish("stop"), encoder.usage(prompt_tokens=1, completion_tokens=2)]
+    return b"".join([*events, encoder.done()])
+
+
+def mutated(rng: random.Random, raw: bytes) -> bytes:
+    """Change a stream in a few places."""
+    data = bytearray(raw)
+    for _ in range(rng.randint(0, 4)):
+        at = rng.randint(0, len(data))
+        action = rng.randint(0, 4)
+        if action == 0:
+            data[at:at] = rng.choice(_FRAGMENTS)
+        elif action == 1:
+            del data[at : at + rng.randint(1, 40)]
+        elif action == 2 and at < len(data):
+            data[at] = rng.randrange(256)
+        elif action == 3:
+            other = rng.randint(0, len(data))
+            data[at:at] = data[other : other + rng.randint(1, 300)]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+def cut(rng: random.Random, raw: bytes) -> list[bytes]:
+    """Cut a stream into reads."""
+    places = sorted(rng.randint(0, len(raw)) for _ in range(rng.randint(0, 12)))
+    return [raw[a:b] for a, b in zip([0, *places], [*places, len(raw)], strict=True)]
+
+
+def run(part: Any, reads: list[bytes]) -> list[Any]:
+    """Feed a part and close it; an error of fastchunk's own is part of the outcome."""
+    out: list[Any] = []
+    for call, arguments in [*((part.feed, (read,)) for read in reads), (part.close, ())]:
+        try:
+            out.append(call(*arguments))
+        except FastchunkError as error:
+            out.append(type(error).__name__)
+    return out
+
+
+def check(rng: random.Random, raw: bytes) -> None:
+    """Put one stream through every part, whole and in pieces."""
+    reads = cut(rng, raw)
+    identity = run(Relay(), reads)
+    assert b"".join(identity) == raw, "an identity relay changed something"
+    for out in identity[:-1]:
+        assert b"".join(blocks(out)) == out, "half a block was written"
+    for options in (
+        {"set": {"model": "alias"}, "drop": ["id"]},
+        {"strip_usage": True},
+        {"on_chunk": lambda chunk: chunk, "set": {"model": "alias"}},
+    ):
+        whole, pieces = Relay(**options), Relay(**options)
+        assert b"".join(run(whole, [raw])) == b"".join(run(pieces, reads)), "the cuts matter"
+        for name in ("events", "chunks", "invalid", "done", "truncated", "error", "usage"):
+            assert getattr(whole, name) == getattr(pieces, name), f"the cuts matter for {name}"
+    for family in (wire, models):
+        run(ChunkStream[Any](family), reads)
+    _check_limit(reads)
+    for event in EventDecoder().feed(raw):
+        try:
+            edit(event.data, {"model": "alias", "/choices/0/delta/content": "x"})
+        except FastchunkError:
+            continue
+
+
+def _check_limit(reads: list[bytes]) -> None:
+    splitter = BlockSplitter(_LIMIT)
+    for read in reads:
+        run_out = run(splitter, [read])[0]
+        assert len(splitter.pending) <= _LIMIT, "a buffer has outgrown its bound"
+        if isinstance(run_out, bytes):
+            assert all(len(block) <= _LIMIT for block in blocks(run_out)), "a block is too large"
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, metavar="CASE", help="repeat one case of the seed")
+    options = parser.parse_args()
+    sources = [path.read_bytes()[:20_000] for path in recorded()]
+    counts: Counter[str] = Counter()
+    end = time.monotonic() + options.seconds
+    case = 0 if options.only is None else options.only
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("fuzzing", total=options.seconds)
+        while time.monotonic() < end:
+            rng = random.Random(options.seed * 1_000_000_007 + case)
+            kind = "recorded" if sources and case % 3 == 0 else "generated"
+            raw = mutated(rng, rng.choice(sources) if kind == "recorded" else generated(rng))
+            try:
+                check(rng, raw)
+            except BaseException:
+                print(f"case {case}: {raw!r}")
+                print(f"repeat: python -m tests.fuzz --seed {options.seed} --only {case}")
+                raise
+            counts[kind] += 1
+            if options.only is not None:
+                break
+            case += 1
+            progress.update(bar, completed=options.seconds - (end - time.monotonic()))
+    print(f"{sum(counts.values()):,} streams, {dict(counts)}, seed {options.seed}: nothing found")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

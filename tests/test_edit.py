@@ -1,0 +1,217 @@
+"""Lossless edits: what is named changes, what is not keeps its bytes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastchunk import DROP, InvalidChunk, edit
+from fastchunk.edit import _edit_exactly, _edit_one
+from tests.streams import documents, recorded
+
+CASES: dict[str, tuple[bytes, dict[str, Any], bytes]] = {
+    # one top-level key
+    "replace": (b'{"a":1,"model":"m"}', {"model": "x"}, b'{"a":1,"model":"x"}'),
+    "replace-first": (b'{"model":"m","a":1}', {"model": "x"}, b'{"model":"x","a":1}'),
+    "replace-with-null": (b'{"a":1}', {"a": None}, b'{"a":null}'),
+    "replace-object": (b'{"a":{"b":[1, 2]},"c":3}', {"a": 0}, b'{"a":0,"c":3}'),
+    "add": (b'{"a":1}', {"b": [1, "x"]}, b'{"a":1,"b":[1,"x"]}'),
+    "add-to-empty": (b"{}", {"b": 1}, b'{"b":1}'),
+    "add-escaped-key": (b'{"a":1}', {'q"': 1}, b'{"a":1,"q\\"":1}'),
+    "drop": (b'{"a":1,"b":2,"c":3}', {"b": DROP}, b'{"a":1,"c":3}'),
+    "drop-first": (b'{"a":1,"b":2}', {"a": DROP}, b'{"b":2}'),
+    "drop-last": (b'{"a":1,"b":2}', {"b": DROP}, b'{"a":1}'),
+    "drop-only": (b'{"a":1}', {"a": DROP}, b"{}"),
+    "drop-missing": (b'{"a":1}', {"b": DROP}, b'{"a":1}'),
+    "several": (b'{"a":1,"b":2}', {"a": 3, "b": DROP, "c": 4}, b'{"a":3,"c":4}'),
+    "nothing": (b'{ "a" : 1 }', {}, b'{ "a" : 1 }'),
+    # what looks like the key and is not
+    "in-a-value": (b'{"x":"model","model":1}', {"model": 2}, b'{"x":"model","model":2}'),
+    "in-content": (
+        b'{"content":"\\"model\\":1","model":1}',
+        {"model": 2},
+        b'{"content":"\\"model\\":1","model":2}',
+    ),
+    "nested-before": (b'{"x":{"model":1},"model":1}', {"model": 2}, b'{"x":{"model":1},"model":2}'),
+    "nested-alone": (b'{"x":{"model":1}}', {"model": 2}, b'{"x":{"model":1},"model":2}'),
+    "nested-alone-dropped": (b'{"x":{"model":1}}', {"model": DROP}, b'{"x":{"model":1}}'),
+    "written-with-escapes": (b'{"m\\u006fdel":1}', {"model": 2}, b'{"m\\u006fdel":2}'),
+    # duplicates
+    "duplicate": (b'{"a":1,"b":2,"a":3}', {"a": 4}, b'{"b":2,"a":4}'),
+    "duplicate-escaped": (b'{"model":1,"m\\u006fdel":2}', {"model": 3}, b'{"m\\u006fdel":3}'),
+    "duplicate-dropped": (b'{"a":1,"b":2,"a":3}', {"a": DROP}, b'{"b":2}'),
+    "duplicate-parent": (b'{"a":{"b":1},"a":{"b":2}}', {"/a/b": 3}, b'{"a":{"b":3}}'),
+    "duplicate-untouched": (b'{"a":1,"a":2,"b":3}', {"b": 4}, b'{"a":1,"a":2,"b":4}'),
+    # pointers
+    "pointer": (b'{"a":{"b":[0,{"c":1}]}}', {"/a/b/1/c": 2}, b'{"a":{"b":[0,{"c":2}]}}'),
+    "pointer-add": (b'{"a":{}}', {"/a/b": 1}, b'{"a":{"b":1}}'),
+    "pointer-drop": (b'{"a":{"b":1,"c":2}}', {"/a/b": DROP}, b'{"a":{"c":2}}'),
+    "pointer-item": (b'{"a":[1,2,3]}', {"/a/1": "x"}, b'{"a":[1,"x",3]}'),
+    "pointer-drop-item": (b'{"a":[1,2,3]}', {"/a/1": DROP}, b'{"a":[1,3]}'),
+    "pointer-drop-missing-item": (b'{"a":[1]}', {"/a/7": DROP}, b'{"a":[1]}'),
+    "pointer-escapes": (b'{"a/b":{"~":1}}', {"/a~1b/~0": 2}, b'{"a/b":{"~":2}}'),
+    "pointer-empty-key": (b'{"":1}', {"/": 2}, b'{"":2}'),
+    "pointer-top-level": (b'{"a":1}', {"/a": 2}, b'{"a":2}'),
+    "pointer-two-in-one": (b'{"a":{"b":1,"c":2}}', {"/a/b": 3, "/a/c": 4}, b'{"a":{"b":3,"c":4}}'),
+    # what is kept
+    "spellings": (
+        b'{"a":1e5,"b":1.0,"c":12345678901234567890,"d":"\\u00e9\\/","m":0}',
+        {"m": 1},
+        b'{"a":1e5,"b":1.0,"c":12345678901234567890,"d":"\\u00e9\\/","m":1}',
+    ),
+    "white-space": (b' { "a" : [ 1 ] , "m" : 0 } ', {"m": 1}, b' { "a" : [ 1 ] , "m" : 1 } '),
+    "white-space-added": (b'{ "a" : 1 }', {"m": 1}, b'{ "a" : 1 ,"m":1}'),
+    "white-space-dropped": (b'{ "a" : 1 , "b" : 2 }', {"a": DROP}, b'{ "b" : 2 }'),
+    "white-space-empty": (b"{ }", {"a": 1}, b'{"a":1}'),
+    "not-a-number": (b'{"a":NaN,"m":0}', {"m": 1}, b'{"a":NaN,"m":1}'),
+    "non-ascii": ('{"a":"é","m":0}'.encode(), {"m": "日"}, '{"a":"é","m":"日"}'.encode()),
+    "raw": (b'{"m":0}', {"m": msgspec.Raw(b"[1.50]")}, b'{"m":[1.50]}'),
+}
+
+
+@pytest.mark.parametrize(("data", "changes", "expected"), CASES.values(), ids=CASES)
+def test_edit(data: bytes, changes: dict[str, Any], expected: bytes) -> None:
+    assert edit(data, changes) == expected
+    assert edit(bytearray(data), changes) == expected
+    assert edit(memoryview(data), changes) == expected
+    assert _edit_exactly(data, changes) == expected
+
+
+BAD_DOCUMENTS = {
+    "empty": b"",
+    "array": b"[]",
+    "number": b"1",
+    "cut": b'{"a":1',
+    "trailing": b'{"a":1}x',
+    "two": b'{"a":1}{}',
+    "bad-utf8": b'{"a":"\xff"}',
+    "deep": b'{"a":' * 100_000,
+    "missing-value": b'{"a":}',
+    "single-quotes": b"{'a':1}",
+}
+
+
+@pytest.mark.parametrize("data", BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS)
+def test_what_is_no_object_is_refused(data: bytes) -> None:
+    for changes in ({"a": 2}, {"b": 2}, {"/a": DROP}):
+        with pytest.raises(InvalidChunk, match="the document: ") as caught:
+            edit(data, changes)
+        assert caught.value.errors()[0]["loc"] == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer", "message"),
+    [
+        (b"{}", "/a/b", "a: it is missing"),
+        (b'{"a":[]}', "/a/0", "a.0: it is missing"),
+        (b'{"a":[1]}', "/a/-", "a: '-' is no index of an array"),
+        (b'{"a":[1]}', "/a/01", "a: '01' is no index of an array"),
+        (b'{"a":1}', "/a/b", "a: expected an object or an array"),
+        (b'{"a":{"b":null}}', "/a/b/c", "a.b: expected an object or an array"),
+    ],
+)
+def test_a_missing_parent_is_an_error_that_names_it(
+    data: bytes, pointer: str, message: str
+) -> None:
+    with pytest.raises(InvalidChunk) as caught:
+        edit(data, {pointer: 1})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"/a~": 1}, {"/a~2": 1}, {"a": 1, "/a": 2}, {"/a": 1, "/a/b": 2}, {"/a/b": 1, "/a": 2}],
+)
+def test_bad_changes_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"JSON Pointer|another change"):
+        edit(b'{"a":{"b":"\\\\"}}', changes)
+
+
+def test_wrong_types() -> None:
+    with pytest.raises(TypeError, match="data must be bytes-like"):
+        edit("{}", {})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a key of changes must be str"):
+        edit(b"{}", {1: 2})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        edit(b'{"a":1}', {"a": object()})
+    with pytest.raises(InvalidChunk, match="lone surrogate"):
+        edit(b'{"a":1}', {"a": {"b": ["\ud800"]}})
+
+
+def test_drop_is_one_of_a_kind() -> None:
+    assert repr(DROP) == "DROP"
+    assert copy.deepcopy(DROP) is pickle.loads(pickle.dumps(DROP)) is DROP
+
+
+_KEYS = st.sampled_from(["model", "a", "m\\u006fdel", 'x\\"model', "é"])
+_SPACE = st.sampled_from(["", "", "", " ", "\n\t"])
+_SCALARS = st.sampled_from(["1", "1e5", "null", '"model"', '"\\\\"', '"é"', "[]", "{}", '":"'])
+
+
+def _object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    member = st.builds('{}"{}"{}:{}{}{}'.format, _SPACE, _KEYS, _SPACE, _SPACE, values, _SPACE)
+    return st.lists(member, max_size=4).map(lambda members: "{" + ",".join(members) + "}")
+
+
+_VALUES = st.recursive(_SCALARS, lambda inner: _object(inner) | inner.map("[{}]".format))
+
+
+@given(_object(_VALUES), st.sampled_from([DROP, "new", {"a": 1}, None]))
+def test_the_quick_way_is_the_exact_way(document: str, value: Any) -> None:
+    data = document.encode()
+    exact = _edit_exactly(data, {"model": value})
+    quick = _edit_one(data, "model", value)
+    assert quick is None or quick == exact
+    expected = json.loads(document)
+    expected.pop("model", None) if value is DROP else expected.update(model=value)
+    assert json.loads(exact) == expected
+
+
+@given(_object(_VALUES))
+def test_an_edit_and_its_reverse_give_the_bytes_back(document: str) -> None:
+    data = document.encode()
+    keys = [key for key, _ in json.loads(document, object_pairs_hook=list)]
+    for key in set(keys):
+        if keys.count(key) == 1:
+            raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])[key]
+            pointer = "/" + key.replace("~", "~0").replace("/", "~1")
+            assert edit(edit(data, {pointer: 7}), {pointer: raw.copy()}) == data
+
+
+def test_the_quick_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules[edit.__module__]
+    monkeypatch.setattr(module, "_edit_exactly", lambda *_: pytest.fail("the exact way was taken"))
+    data = b'{"id":"x","model":"m","choices":[{"delta":{"content":"x"}}],"usage":null}'
+    assert json.loads(edit(data, {"model": "a", "usage": DROP, "new": 1})) == {
+        "id": "x",
+        "model": "a",
+        "choices": [{"delta": {"content": "x"}}],
+        "new": 1,
+    }
+
+
+@pytest.mark.parametrize("stream", recorded(), ids=lambda path: path.stem)
+def test_recorded_events_change_in_one_place(stream: Path) -> None:
+    for data in documents(stream):
+        if data[:1] != b"{":
+            continue
+        value = json.loads(data)
+        changed = edit(data, {"model": "ALIAS", "usage": DROP})
+        expected = {k: v for k, v in value.items() if k != "usage"} | {"model": "ALIAS"}
+        assert json.loads(changed) == expected
+        if "model" in value:
+            raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])["model"]
+            assert edit(edit(data, {"model": "ALIAS"}), {"model": raw}) == data
+        if value.get("choices") and value["choices"][0].get("delta", {}).get("content"):
+            redacted = edit(data, {"/choices/0/delta/content": "[redacted]"})
+            value["choices"][0]["delta"]["content"] = "[redacted]"
+            assert json.loads(redacted) == value

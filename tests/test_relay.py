@@ -1,0 +1,464 @@
+"""The relay's rules, one group of tests each, and attempts to break its shortcut."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastchunk import DROP, EventTooLarge, Relay, encode, wire
+from fastchunk.sse import blocks
+from tests.streams import recorded
+
+
+def chunk(content: str = '"x"', *, head: str = '"id":"c","model":"m"', tail: str = "") -> bytes:
+    choice = f'{{"index":0,"delta":{{"content":{content}}},"finish_reason":null}}'
+    return f'data: {{{head},"choices":[{choice}]{tail}}}\n\n'.encode()
+
+
+FINISH = (
+    b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+)
+USAGE = b'data: {"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":3}}\n\n'
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def relayed(reads: list[bytes], **options: Any) -> tuple[bytes, Relay]:
+    relay = Relay(**options)
+    return b"".join([*map(relay.feed, reads), relay.close()]), relay
+
+
+def state(relay: Relay) -> tuple[Any, ...]:
+    return (
+        *(relay.events, relay.chunks, relay.invalid, relay.done),
+        *(relay.truncated, relay.error, relay.usage, relay.finish_reasons),
+    )
+
+
+def plainly(raw: bytes, **options: Any) -> tuple[bytes, Relay]:
+    """Relay one event at a time, each in a relay that has learned nothing yet."""
+    out = [relayed([block], **options)[0] for block in blocks(raw)]
+    return b"".join(out), relayed([raw], on_chunk=lambda _: None)[1]
+
+
+# --- 1. unchanged means untouched ---------------------------------------------------------------
+
+
+def test_unchanged_means_the_same_object() -> None:
+    relay = Relay()
+    for read in (chunk(), chunk('"y"') * 5, chunk(), KEEP_ALIVE, FINISH, USAGE, DONE):
+        assert relay.feed(read) is read
+    assert relay.close() == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"event: x\nid: 7\n" + chunk(),
+        chunk().replace(b"\n", b"\r\n"),
+        chunk().replace(b"\n", b"\r"),
+        b"data: {\n\ndata: \xff\n\n" + chunk() + DONE,
+        b"\xef\xbb\xbf" + chunk() + chunk(),
+        b"data:" + chunk()[6:],
+        b"\n\n\n: c\n\ndata\n\n",
+        b'data: {"choices":[],\ndata: "model":"m"}\n\n',
+        bytes(range(256)) * 3,
+        b"",
+    ],
+)
+@pytest.mark.parametrize("look", [None, lambda _: None, lambda c: c])
+def test_any_bytes_pass_an_identity_relay(raw: bytes, look: Any) -> None:
+    assert relayed([raw], on_chunk=look)[0] == raw
+    assert relayed([raw[i : i + 1] for i in range(len(raw))], on_chunk=look)[0] == raw
+
+
+@given(st.lists(st.binary(max_size=12) | st.sampled_from([chunk(), DONE, b"\n", b"data: "])))
+def test_any_garbage_passes_an_identity_relay(reads: list[bytes]) -> None:
+    assert relayed(reads)[0] == b"".join(reads)
+
+
+def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    relays = [Relay(), Relay(set={"model": "alias"}), Relay(strip_usage=True)]
+    for relay in relays:
+        relay.feed(chunk('"first"', tail=',"usage":null'))
+    monkeypatch.setattr(Relay, "_forward", lambda *_: pytest.fail("an event was decoded"))
+    for relay in relays:
+        for n in (1, 4, 16):
+            read = chunk('"\\u00e9 \\" text"', tail=',"usage":null') * n
+            assert relay.feed(read).count(b"data: ") == n
+        assert (relay.events, relay.chunks) == (22, 22)
+
+
+# --- 2. whole blocks only -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"set": {"model": "a"}}, {"on_chunk": lambda c: c}])
+def test_after_any_feed_the_output_ends_a_block(options: dict[str, Any]) -> None:
+    raw = KEEP_ALIVE + chunk() + b": c\n" + chunk() * 3 + b"event: x\n" + chunk() + FINISH + DONE
+    relay = Relay(**options)
+    for at in range(len(raw)):
+        out = relay.feed(raw[at : at + 1])
+        assert b"".join(blocks(out)) == out
+        assert out == b"" or out[-1:] == b"\n"
+    assert relay.close() == b""
+
+
+def test_comment_lines_are_not_held() -> None:
+    relay = Relay()
+    assert relay.feed(b": keep-") == b""
+    assert relay.feed(b"alive\n") == b": keep-alive\n"
+    assert relay.feed(b"data: x") == b""
+    assert relay.feed(b"\n: inside\n") == b""
+    assert relay.feed(b"\n") == b"data: x\n: inside\n\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "out", "truncated"),
+    [
+        (FINISH[:-2], FINISH[:-2].replace(b'"m"', b'"alias"'), False),
+        (FINISH[:-1], FINISH[:-1].replace(b'"m"', b'"alias"'), False),
+        (DONE[:-2], DONE[:-2], False),
+        (chunk()[:30], chunk()[:30], True),
+        (b'data: {"error":"x"}', b'data: {"error":"x"}', True),
+        (b": comm", b": comm", True),
+        (b"event: x", b"event: x", True),
+    ],
+)
+def test_close_returns_the_unfinished_block(rest: bytes, out: bytes, truncated: bool) -> None:
+    relay = Relay(set={"model": "alias"})
+    assert relay.feed(chunk() + rest) == chunk().replace(b'"m"', b'"alias"')
+    assert relay.close() == out
+    assert relay.truncated is truncated
+
+
+def test_close_drops_an_unfinished_usage_chunk() -> None:
+    relay = Relay(strip_usage=True)
+    relay.feed(FINISH + USAGE[:-2])
+    assert relay.close() == b""
+    assert relay.usage == wire.UsageInfo(prompt_tokens=3)
+
+
+def test_close_completes_a_block_whose_last_return_waited() -> None:
+    relay = Relay(set={"model": "alias"})
+    assert relay.feed(FINISH.replace(b"\n", b"\r")) == b""
+    assert relay.close() == FINISH.replace(b"\n", b"\r").replace(b'"m"', b'"alias"')
+    assert not relay.truncated
+
+
+# --- 3. the output does not depend on the cuts --------------------------------------------------
+
+_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"set": {"model": "alias"}},
+    {"set": {"model": "alias", "new": [1]}, "drop": ["system_fingerprint", "id"]},
+    {"strip_usage": True},
+    {"on_chunk": lambda c: DROP if c.is_usage else c, "set": {"model": "alias"}},
+]
+
+
+@pytest.mark.parametrize("path", recorded(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("options", _OPTIONS, ids=["same", "set", "both", "usage", "look"])
+def test_recorded_streams_at_awkward_cuts(path: Path, options: dict[str, Any]) -> None:
+    raw = path.read_bytes()
+    events = re.split(rb"(?<=\n\n)", raw)
+    expected, plain = relayed([raw], **options)
+    cuts = sorted(random.Random(1).sample(range(1, len(raw)), min(50, len(raw) - 1)))
+    pairs = zip([0, *cuts], [*cuts, len(raw)], strict=True)
+    for reads in (
+        events,
+        [raw[a:b] for a, b in pairs],
+        [raw[i : i + 3] for i in range(0, len(raw), 3)],
+    ):
+        out, relay = relayed(reads, **options)
+        assert out == expected
+        assert state(relay) == state(plain)
+    if not options:
+        assert expected == raw
+
+
+# --- 4. set and drop ----------------------------------------------------------------------------
+
+
+def test_set_and_drop_touch_top_level_keys_of_chunks_only() -> None:
+    raw = (
+        b'data: {"model":"m","error":{"model":"m"}}\n\n'
+        b'data: {"model":"m"}\n\n'
+        b'event: x\ndata: {"object":"chat.completion.chunk","model":"m","x":{"model":"m"}}\n\n'
+        b'data: {"choices":[{"model":"m"}]}\n\n' + DONE
+    )
+    out, relay = relayed([raw], set={"model": "alias"}, drop=["x"])
+    assert out == (
+        b'data: {"model":"m","error":{"model":"m"}}\n\n'
+        b'data: {"model":"m"}\n\n'
+        b'event: x\ndata: {"object":"chat.completion.chunk","model":"alias"}\n\n'
+        b'data: {"choices":[{"model":"m"}],"model":"alias"}\n\n' + DONE
+    )
+    assert (relay.events, relay.chunks) == (5, 2)
+
+
+def test_what_replaces_the_choices_is_not_learned_from() -> None:
+    out, relay = relayed([chunk(), chunk('"y"')], set={"choices": []})
+    assert out == b'data: {"id":"c","model":"m","choices":[]}\n\n' * 2
+    assert relay.chunks == 2
+
+
+def test_pointers_are_refused() -> None:
+    with pytest.raises(ValueError, match="top-level keys"):
+        Relay(set={"/choices/0": 1})
+
+
+# --- 5. on_chunk --------------------------------------------------------------------------------
+
+
+def test_on_chunk_sees_what_was_received_before_anything_is_changed() -> None:
+    seen: list[Any] = []
+    raw = chunk() + USAGE + b"data: {\n\n" + b'data: {"error":1}\n\n' + DONE
+    relayed([raw], set={"model": "alias"}, strip_usage=True, on_chunk=seen.append)
+    assert [(c.model, c.is_usage) for c in seen] == [("m", False), ("m", True)]
+
+
+def test_on_chunk_changes_and_drops() -> None:
+    def redact(c: wire.ChatCompletionStreamResponse) -> Any:
+        assert c.choices
+        delta = c.choices[0].delta
+        assert delta
+        if delta.content == "secret":
+            delta.content = "[redacted]"
+        return DROP if delta.content == "drop" else c
+
+    raw = chunk() + chunk('"secret"') + chunk('"drop"') + chunk('"y"')
+    for reads in ([raw], blocks(raw)):
+        out, relay = relayed(reads, on_chunk=redact, set={"model": "a"})
+        expected = raw.replace(chunk('"drop"'), b"").replace(b"secret", b"[redacted]")
+        assert out == expected.replace(b'"m"', b'"a"')
+        assert relay.chunks == 4
+
+
+def test_a_chunk_returned_as_it_came_leaves_untouched() -> None:
+    odd = b'data: { "choices" : [ ] , "unknown" : 1e5 , "model":"m"}\n\n'
+    relay = Relay(on_chunk=lambda c: c)
+    assert relay.feed(odd) is odd
+
+
+def test_mutating_and_returning_none_forwards_the_original() -> None:
+    def mutate(c: wire.ChatCompletionStreamResponse) -> None:
+        c.model = "mutated"
+
+    assert relayed([chunk()], on_chunk=mutate)[0] == chunk()
+
+
+@pytest.mark.parametrize("answer", [True, {}, wire.ChatCompletionStreamResponse()])
+def test_another_answer_is_a_type_error(answer: Any) -> None:
+    with pytest.raises(TypeError, match="on_chunk must return None"):
+        Relay(on_chunk=lambda _: answer).feed(chunk())
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda b: b, lambda b: b"event: x\n" + b], ids=["lines", "blocks"]
+)
+@pytest.mark.parametrize("change", [None, {"model": "a"}])
+def test_its_exceptions_pass_and_close_has_what_was_ready(wrap: Any, change: Any) -> None:
+    error = KeyError("mine")
+
+    def fail(c: wire.ChatCompletionStreamResponse) -> None:
+        if '"y"' in encode(c).decode():
+            raise error
+
+    relay = Relay(on_chunk=fail, set=change)
+    ready = relay.feed(wrap(chunk()))
+    for read in (wrap(chunk()) + wrap(chunk('"y"')) + wrap(chunk()), wrap(chunk())):
+        with pytest.raises(KeyError) as caught:
+            relay.feed(read)
+        assert caught.value is error
+    assert relay.close() == ready
+    assert relay.close() == b""
+
+
+# --- 6. strip_usage -----------------------------------------------------------------------------
+
+
+def test_strip_usage() -> None:
+    raw = (
+        chunk(tail=',"usage":null')
+        + chunk(tail=',"usage":{"prompt_tokens":1},"x_groq":{"usage":{"a":1}}')
+        + b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
+        + b'data: {"choices":[],"usage":null,"model":"m"}\n\n'
+        + USAGE
+        + b'data: {"usage":{"a":1}}\n\n'
+        + DONE
+    )
+    out, relay = relayed([raw], strip_usage=True)
+    assert out == (
+        chunk()
+        + chunk(tail=',"x_groq":{"usage":{"a":1}}')
+        + b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
+        + b'data: {"choices":[],"model":"m"}\n\n'
+        + b'data: {"usage":{"a":1}}\n\n'
+        + DONE
+    )
+    assert relay.usage == wire.UsageInfo(prompt_tokens=3)
+
+
+# --- 7. in an edited event only the data lines change -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            b'event: x\ndata: {"choices":[],\nid: 7\ndata: "model":"m"}\n: c\n\n',
+            b'event: x\ndata: {"choices":[],\n"model":"a"}\nid: 7\n: c\n\n'.replace(b",\n", b",\n"),
+        ),
+        (b'data:{"choices":[],"model":"m"}\n\n', b'data:{"choices":[],"model":"a"}\n\n'),
+        (
+            b'id: 1\r\ndata: {"choices":[],"model":"m"}\r\n\r\n',
+            b'id: 1\r\ndata: {"choices":[],"model":"a"}\r\n\r\n',
+        ),
+        (
+            b'\xef\xbb\xbfdata: {"choices":[],"model":"m"}\n\n',
+            b'\xef\xbb\xbfdata: {"choices":[],"model":"a"}\n\n',
+        ),
+    ],
+)
+def test_only_the_data_lines_change(before: bytes, after: bytes) -> None:
+    out = relayed([before], set={"model": "a"})[0]
+    assert out.replace(b"\n", b"") == after.replace(b"\n", b"")
+    assert out.count(b"data:") == 1
+
+
+# --- 8. the shortcut proves the whole event -----------------------------------------------------
+
+_TEMPLATE = chunk('"learned"', tail=',"system_fingerprint":null')
+_BREAKS = {
+    "unparsable": b'"x\\"',
+    "closed-early": b'"a","b":"c"',
+    "second-model": b'"a"},"x":null}],"model":"evil","choices":[{"delta":{"content":"b"',
+    "two-strings": b'"a","b"',
+    "number": b"1",
+    "null": b"null",
+    "object": b'{"a":"b"}',
+    "array": b'["a"]',
+    "empty": b"",
+    "one-quote": b'"',
+    "escaped-end": b'"x\\\\"',
+    "lone-surrogate": b'"\\ud800"',
+    "bad-utf8": b'"\xff"',
+    "raw-tab": b'"\t"',
+    "raw-return": b'"\r"',
+    "event-inside": b'"a"}}]}\n\ndata: {"choices":[{"delta":{"content":"b"',
+    "model-in-content": b'"\\"model\\":\\"m\\""',
+    "spaces": b' "x" ',
+}
+
+
+@pytest.mark.parametrize("literal", _BREAKS.values(), ids=_BREAKS)
+@pytest.mark.parametrize("options", _OPTIONS, ids=["same", "set", "both", "usage", "look"])
+def test_what_only_looks_like_the_template_is_decoded(
+    literal: bytes, options: dict[str, Any]
+) -> None:
+    odd = _TEMPLATE.replace(b'"learned"', literal)
+    for reads in (
+        [_TEMPLATE, odd, _TEMPLATE],
+        [_TEMPLATE, _TEMPLATE + odd + _TEMPLATE * 2, odd * 2],
+        [_TEMPLATE, odd + _TEMPLATE],
+    ):
+        out, relay = relayed(reads, **options)
+        expected, plain = plainly(b"".join(reads), **options)
+        assert out == expected
+        assert state(relay) == state(plain)
+
+
+def test_strings_cannot_lend_each_other_what_they_lack() -> None:
+    """One event has a string too many and the next one too few: as many as there are events."""
+    odd = _TEMPLATE.replace(b"learned", b'a","b'), _TEMPLATE.replace(b"learned", b"x\\")
+    out, relay = relayed([_TEMPLATE, odd[0] + odd[1] + _TEMPLATE], set={"model": "alias"})
+    expected, plain = plainly(_TEMPLATE + odd[0] + odd[1] + _TEMPLATE, set={"model": "alias"})
+    assert (out, state(relay)) == (expected, state(plain))
+    assert relay.invalid == 2
+
+
+_PIECES = st.sampled_from(
+    [
+        _TEMPLATE,
+        chunk(),
+        chunk('"y"', head='"id":"d","model":"m"'),
+        chunk('"y"', head='"model":"m","id":"c"'),
+        chunk('"y"', tail=',"model":"second"'),
+        chunk('"y"', tail=',"x":{"model":"nested"}'),
+        chunk('"\\"model\\":\\"m\\""'),
+        chunk(head='"id":"c","m\\u006fdel":"m"'),
+        chunk().replace(b'"index":0', b'"index":1'),
+        chunk().replace(b'"content"', b'"reasoning"'),
+        chunk().replace(b'":', b'": '),
+        chunk().replace(b"\n", b"\r\n"),
+        b"event: x\n" + chunk(),
+        *(_TEMPLATE.replace(b'"learned"', literal) for literal in _BREAKS.values()),
+        FINISH,
+        USAGE,
+        KEEP_ALIVE,
+        DONE,
+        b"data: null\n\n",
+        b'data: {"error":{"message":"no"}}\n\n',
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(_PIECES, max_size=12), st.data())
+def test_any_stream_leaves_as_if_each_event_were_decoded(pieces: list[bytes], data: Any) -> None:
+    raw = b"".join(pieces)
+    options = data.draw(st.sampled_from(_OPTIONS))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
+    pairs = zip([0, *cuts], [*cuts, len(raw)], strict=True)
+    expected, plain = plainly(raw, **options)
+    for reads in ([raw[a:b] for a, b in pairs], pieces):
+        out, relay = relayed(reads, **options)
+        assert out == expected
+        assert state(relay) == state(plain)
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def test_an_event_over_the_limit_fails_after_what_came_before() -> None:
+    relay = Relay(max_event_size=200)
+    long = chunk('"' + "x" * 300 + '"')
+    assert relay.feed(chunk() + long) == chunk()
+    for _ in range(2):
+        with pytest.raises(EventTooLarge, match="200 bytes"):
+            relay.feed(chunk())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_shortcut_keeps_the_limit(count: int) -> None:
+    relay = Relay(max_event_size=len(chunk()) + 10)
+    relay.feed(chunk())
+    assert relay.feed(chunk() * 3) == chunk() * 3
+    with pytest.raises(EventTooLarge):
+        relay.feed(chunk('"' + "x" * 500 + '"') * count)
+
+
+def test_a_buffer_is_copied() -> None:
+    relay = Relay()
+    relay.feed(chunk())
+    buffer = bytearray(chunk())
+    out = relay.feed(buffer)
+    buffer[:] = b"x" * 500
+    assert out == chunk()
+    assert relay.feed(memoryview(chunk())) == chunk()
+
+
+def test_a_stream_of_many_events_keeps_nothing() -> None:
+    relay = Relay(set={"model": "alias"})
+    for n in range(2_000):
+        relay.feed(chunk(json.dumps(f"token {n}")) + KEEP_ALIVE)
+    assert (relay.events, relay.chunks) == (2_000, 2_000)
+    assert not relay._splitter.pending
+    assert not relay._ready

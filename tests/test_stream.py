@@ -1,0 +1,205 @@
+"""From reads to chunks, and how streams end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastchunk import (
+    ChunkStream,
+    EventTooLarge,
+    InvalidChunk,
+    TruncatedStream,
+    UpstreamError,
+    aiter_chunks,
+    iter_chunks,
+    models,
+    wire,
+)
+from fastchunk.stream import Observer
+from tests.streams import recorded
+
+A = b'{"model":"m","choices":[{"index":0,"delta":{"content":"A"}}]}'
+B = A.replace(b'"A"', b'"B"')
+END = b'{"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+USAGE = b'{"model":"m","choices":[],"usage":{"prompt_tokens":3}}'
+ERROR = b'{"error":{"message":"no","code":500}}'
+OPENROUTER = b'{"object":"chat.completion.chunk","model":"m","choices":[],"error":{"message":"no"}}'
+
+
+def events(*data: bytes) -> bytes:
+    return b"".join(b"data: " + item + b"\n\n" for item in data)
+
+
+def _texts(chunks: list[Any]) -> str:
+    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+
+# what comes: (bytes, texts of the chunks, done, truncated, error, invalid)
+STREAMS: dict[str, tuple[bytes, str, bool, bool, Any, int]] = {
+    "whole": (events(A, B, END, b"[DONE]"), "AB", True, False, None, 0),
+    "finished-without-done": (events(A, END), "A", False, False, None, 0),
+    "not-finished": (events(A, B), "AB", False, True, None, 0),
+    "empty": (b"", "", False, True, None, 0),
+    "keep-alives": (
+        b": ping\n\n" + events(A) + b": ping\n" + events(b"[DONE]"), "A", True, False, None, 0,
+    ),
+    "null": (events(A, b"null", b" null ", b"[DONE]"), "A", True, False, None, 0),
+    "undecodable-between": (events(A, b"{", B, b"[DONE]"), "AB", True, False, None, 1),
+    "undecodable-many": (events(b"x", b"1", b"[]", b'"s"', b"[DONE]"), "", True, False, None, 4),
+    "error": (events(A, ERROR), "A", False, False, {"message": "no", "code": 500}, 0),
+    "error-in-a-chunk": (events(A, OPENROUTER), "A", False, False, {"message": "no"}, 0),
+    "error-event": (
+        b'event: error\ndata: {"message":"no"}\n\n', "", False, False, {"message": "no"}, 0,
+    ),
+    "error-event-text": (b"event: error\ndata: no\n\n", "", False, False, "no", 0),
+    "error-null": (events(A, b'{"error":null}', END), "A", False, False, None, 0),
+    "other-object": (events(A, b'{"p":"x"}', END), "A", False, False, None, 0),
+    "other-event-with-a-chunk": (b"event: x\n" + events(A, END), "A", False, False, None, 0),
+    "no-empty-line-at-the-end": (events(A, END) + b"data: [DONE]", "A", True, False, None, 0),
+    "chunk-without-empty-line": (events(A) + b"data: " + END, "A", False, False, None, 0),
+    "half-a-chunk": (events(A, END) + b"data: " + A[:20], "A", False, True, None, 0),
+    "after-done": (events(A, b"[DONE]", B, b"{"), "A", True, False, None, 0),
+    "half-after-done": (events(A, b"[DONE]") + b"da", "A", True, False, None, 0),
+    "crlf": (events(A, END, b"[DONE]").replace(b"\n", b"\r\n"), "A", True, False, None, 0),
+    "two-choices-one-finished": (
+        events(A, A.replace(b'"index":0', b'"index":1'), END), "AA", False, True, None, 0,
+    ),
+    "choices-without-index": (
+        events(b'{"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}'),
+        "", False, False, None, 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STREAMS.values(), ids=STREAMS)
+@pytest.mark.parametrize("family", [wire, models], ids=["wire", "models"])
+def test_streams_whole_and_byte_by_byte(case: Any, family: Any) -> None:
+    raw, texts, done, truncated, error, invalid = case
+    if family is models and b'"choices":[{"delta"' in raw:
+        texts, truncated, invalid = "", False, 1  # Ray's model demands an index
+    for step in (len(raw) or 1, 1, 7):
+        stream: ChunkStream[Any] = ChunkStream(family)
+        chunks: list[Any] = []
+        for at in range(0, len(raw), step):
+            chunks += stream.feed(raw[at : at + step])
+        chunks += stream.close()
+        assert _texts(chunks) == texts
+        assert (stream.done, stream.truncated, stream.error, stream.invalid) == (
+            done,
+            truncated,
+            error,
+            invalid,
+        )
+        assert all(type(c) is family.ChatCompletionStreamResponse for c in chunks)
+
+
+def test_iteration_yields_chunks_and_ends_at_done() -> None:
+    reads = iter([events(A), events(B, b"[DONE]"), events(A)])
+    assert _texts(list(iter_chunks(reads))) == "AB"
+    assert next(reads) == events(A)
+    assert _texts(list(iter_chunks([events(A), events(b"[DONE]")], models))) == "A"
+
+
+@pytest.mark.parametrize(
+    ("raw", "texts", "expected"),
+    [
+        (events(A, b"{", B), "A", InvalidChunk),
+        (events(A, ERROR, B), "A", UpstreamError),
+        (events(A, OPENROUTER), "A", UpstreamError),
+        (events(A, B), "AB", TruncatedStream),
+        (events(A) + b"data: {", "A", TruncatedStream),
+        (events(A, b"x" * 200), "A", EventTooLarge),
+    ],
+)
+def test_iteration_raises_after_what_was_complete(
+    raw: bytes, texts: str, expected: type[Exception]
+) -> None:
+    async def asynchronously() -> list[Any]:
+        found: list[Any] = []
+        try:
+            async for chunk in aiter_chunks(_areads([raw, b""]), max_event_size=150):
+                found.append(chunk)  # noqa: PERF401
+        except expected:
+            found.append(None)
+        return found
+
+    found: list[Any] = []
+    with pytest.raises(expected):
+        found.extend(_collect(iter_chunks([raw, b""], max_event_size=150), found))
+    assert _texts(found) == texts
+    again = asyncio.run(asynchronously())
+    assert again.pop() is None
+    assert _texts(again) == texts
+
+
+def _collect(chunks: Iterator[Any], into: list[Any]) -> list[Any]:
+    for chunk in chunks:
+        into.append(chunk)  # noqa: PERF402
+    return []
+
+
+async def _areads(reads: list[bytes]) -> AsyncIterator[bytes]:
+    for read in reads:
+        yield read
+
+
+def test_asynchronous_iteration_ends_at_done_or_at_the_end() -> None:
+    async def texts(reads: list[bytes], family: Any) -> str:
+        return _texts([chunk async for chunk in aiter_chunks(_areads(reads), family)])
+
+    assert asyncio.run(texts([events(A), events(b"[DONE]", B)], wire)) == "A"
+    assert asyncio.run(texts([events(A, END)[:-2]], models)) == "A"
+
+
+def test_the_iterables_own_exceptions_pass() -> None:
+    def reads() -> Iterator[bytes]:
+        yield events(A)
+        raise ConnectionResetError("gone")
+
+    found: list[Any] = []
+    with pytest.raises(ConnectionResetError, match="gone"):
+        found.extend(_collect(iter_chunks(reads()), found))
+    assert _texts(found) == "A"
+
+
+def test_errors_say_what_they_are_about() -> None:
+    with pytest.raises(UpstreamError, match=r"^no$") as upstream:
+        list(iter_chunks([events(ERROR)]))
+    assert upstream.value.error == {"message": "no", "code": 500}
+    with pytest.raises(UpstreamError, match=r"^boom$"):
+        list(iter_chunks([b"event: error\ndata: boom\n\n"]))
+    with pytest.raises(TruncatedStream, match="ended before it was complete") as truncated:
+        list(iter_chunks([events(A) + b"data: {"]))
+    assert truncated.value.data == b"data: {"
+
+
+def test_an_observer_keeps_exact_counts() -> None:
+    seen = Observer()
+    for data in (A, b"null", b"{", ERROR, USAGE, END, b'{"p":1}', b"[DONE]"):
+        seen.observe(data)
+    assert (seen.events, seen.chunks, seen.invalid, seen.done) == (8, 3, 1, True)
+    assert seen.usage == wire.UsageInfo(prompt_tokens=3)
+    assert seen.finish_reasons == {0: "stop"}
+
+
+@pytest.mark.parametrize("path", recorded(), ids=lambda path: path.stem)
+def test_recorded_streams_at_awkward_cuts(path: Path) -> None:
+    raw = path.read_bytes()
+    whole: ChunkStream[Any] = ChunkStream(wire)
+    chunks = whole.feed(raw) + whole.close()
+    assert chunks
+    for step in (3, 1021):
+        stream: ChunkStream[Any] = ChunkStream(wire)
+        cut = [c for at in range(0, len(raw), step) for c in stream.feed(raw[at : at + step])]
+        assert cut + stream.close() == chunks
+        assert (stream.done, stream.truncated, stream.error, stream.invalid) == (
+            whole.done,
+            whole.truncated,
+            whole.error,
+            whole.invalid,
+        )
