@@ -8,25 +8,7 @@ event; else one decode an event, and one edit where something is to be changed.
 The whole order of the path is here: split into blocks, look (`on_chunk`), change (`set`, `drop`,
 `strip_usage`), put back into the block. What nobody changed leaves as the bytes that came in.
 
-The shortcut
-------------
-A stream repeats itself: after its first chunk, most events differ in one string alone. A template
-is an event that was decoded, cut around that string: `prefix`, the string, `suffix`. An event that
-begins with the prefix and ends with the suffix is taken without being decoded. Why that is sound:
-
-1. What was cut out is a JSON string that is the value of a key. The text `"content":"` can stand
-   only there in a valid document: inside a string the quote after `content` would be escaped.
-2. What is between prefix and suffix is proven, by decoding it, to be exactly one JSON string. So
-   the event is a valid document that differs from the template in this value alone, and the family
-   decodes it: it took a string there once.
-3. For many events at once, the strings are joined with a raw line feed between them and decoded as
-   one array of strings. No JSON string contains a raw line feed, so none spans two events, so each
-   event has at least one; as many strings as events means that each has exactly one.
-4. That every event has the prefix and the suffix is proven by putting all together again and
-   comparing it with what was read.
-5. A template has no finish reason, no usage and no error, so that nothing but the counts changes
-   with an event like it. What `set`, `drop` and `strip_usage` do to it is found out once, by doing
-   it to the template; they touch top-level keys, and the string lies below `choices`.
+The shortcut for a stream's own repetition, and its proof, are in `_template`.
 
     >>> relay = Relay(set={"model": "alias"})
     >>> relay.feed(b'data: {"model":"m","choices":[{"delta":{"content":"Hi"}}]}\n\n')
@@ -39,10 +21,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from . import wire
+from ._template import MARK, Template, cut_around_string
 from .codec import encode
 from .edit import DROP, Drop, edit
 from .sse import MAX_EVENT_SIZE, BlockSplitter, blocks, data_lines, parse_block
@@ -53,34 +35,9 @@ __all__ = ["Relay"]
 Chunk = wire.ChatCompletionStreamResponse
 OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
 
-_LINE_FEED = 0x0A
 _BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
-_JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-_VARYING = ("content", "reasoning", "reasoning_content")
-_MARK = b'"fastchunk:varies:7c1f0d"'
 _MOST_SKIPPED = 64
-
-_decode_string = msgspec.json.Decoder(str).decode
-_decode_strings = msgspec.json.Decoder(list[str]).decode
-
-
-class _Template(msgspec.Struct, frozen=True, gc=False):
-    """An event cut around the string that varies, as it comes and as it leaves."""
-
-    prefix: bytes
-    suffix: bytes
-    """With the empty line."""
-    line_suffix: bytes
-    """Without it."""
-    between: bytes
-    """From one event's string to the next one's: the suffix and the prefix."""
-    begin: int
-    end: int
-    line_end: int
-    """Where the string begins and ends, counted from behind, in an event and in its line."""
-    new: tuple[bytes, bytes, bytes] | None
-    """The prefix, what is between, and the suffix as they leave; None if they leave unchanged."""
 
 
 class Relay:
@@ -113,7 +70,7 @@ class Relay:
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer()
         self._started = False
-        self._template: _Template | None = None
+        self._template: Template | None = None
         self._skip = self._skipped = 0
         self._ready: list[bytes] = []
         self._failure: BaseException | None = None
@@ -170,9 +127,12 @@ class Relay:
             and type(data) is bytes
             and not self._splitter.pending
         ):
-            shortened = self._by_template(template, data)
-            if shortened is not None:
-                return shortened
+            shortened = template.forward(data)
+            if shortened is not None and len(data) <= self._limit:
+                out, count = shortened
+                self._seen.events += count
+                self._seen.chunks += count
+                return out
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
@@ -253,7 +213,7 @@ class Relay:
     def _changed_line(self, line: bytes, chunk: Chunk, answer: object) -> bytes | None:
         """Return a data line with what is to be changed, itself if nothing; None: withheld."""
         if answer is None and self._template is not None:
-            spliced = _spliced(self._template, line)
+            spliced = self._template.forward_line(line)
             if spliced is not None:
                 return spliced
         data = line[6:]
@@ -314,41 +274,11 @@ class Relay:
 
     # --- the shortcut, as the module's docstring explains it ---
 
-    def _by_template(self, template: _Template, data: bytes) -> bytes | None:  # noqa: PLR0911
-        """Forward events that are all like the template; None if one is not."""
-        if not (data.startswith(template.prefix) and data.endswith(template.suffix)):
-            return None
-        begin, end = template.begin, template.end
-        strings = [data[begin:end]]
-        count = 1
-        try:
-            if _LINE_FEED not in strings[0]:
-                _decode_string(strings[0])
-            else:
-                line_end = template.line_end
-                strings = [line[begin:line_end] for line in data.split(b"\n")[:-1:2]]
-                count = len(strings)
-                if template.between.join(strings) != data[begin:end]:
-                    return None
-                if len(_decode_strings(b"[%b]" % b",\n".join(strings))) != count:
-                    return None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        if len(data) > self._limit:
-            return None
-        seen = self._seen
-        seen.events += count
-        seen.chunks += count
-        if template.new is None:
-            return data
-        new_prefix, new_between, new_suffix = template.new
-        return b"".join((new_prefix, new_between.join(strings), new_suffix))
-
     def _template_missed(self, lines: list[bytes]) -> bool:
         """Tell whether to learn a new template: more and more rarely, while they are of no use."""
         if self._on_chunk is not None and not self._changing:
             return False
-        if self._template is not None and _spliced(self._template, lines[-1]) is not None:
+        if self._template is not None and self._template.resembles(lines[-1]):
             self._skip = 0
             return False
         self._skipped += 1
@@ -359,44 +289,11 @@ class Relay:
 
     def _learn(self, line: bytes) -> None:
         """Make a template of an event, if it can be one."""
-        cut = _cut_around_string(line)
-        if cut is None:
-            return
-        prefix, suffix = cut
-        changed = self._changed(prefix[6:] + _MARK + suffix)
-        if changed is None or changed.count(_MARK) != 1:
-            return
-        before, _, after = changed.partition(_MARK)
-        self._template = _template(prefix, suffix + b"\n\n", b"data: " + before, after + b"\n\n")
-
-
-def _template(prefix: bytes, suffix: bytes, new_prefix: bytes, new_suffix: bytes) -> _Template:
-    unchanged = new_prefix == prefix and new_suffix == suffix
-    return _Template(
-        prefix=prefix,
-        suffix=suffix,
-        begin=len(prefix),
-        end=-len(suffix),
-        line_end=2 - len(suffix),
-        line_suffix=suffix[:-2],
-        between=suffix + prefix,
-        new=None if unchanged else (new_prefix, new_suffix + new_prefix, new_suffix),
-    )
-
-
-def _spliced(template: _Template, line: bytes) -> bytes | None:
-    """Return one event's line as it leaves; None if it is not like the template."""
-    begin, end = template.begin, template.line_end
-    if not (line.startswith(template.prefix) and line.endswith(template.line_suffix)):
-        return None
-    string = line[begin:end]
-    try:
-        _decode_string(string)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if template.new is None:
-        return line
-    return b"".join((template.new[0], string, template.new[2][:-2]))
+        cut = cut_around_string(line)
+        changed = cut and self._changed(cut[0] + MARK + cut[1])
+        if cut and changed and changed.count(MARK) == 1:
+            before, _, after = changed.partition(MARK)
+            self._template = Template.of(*cut, before, after)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -407,25 +304,6 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _cut_around_string(line: bytes) -> tuple[bytes, bytes] | None:
-    """Cut an event in two around the string that will vary; None if it is no template."""
-    probe = Observer()
-    chunk = probe.observe(line[6:])
-    if chunk is None or probe.finish_reasons or probe.usage or probe.error is not None:
-        return None
-    if not chunk.choices or not chunk.choices[0].delta or _MARK in line:
-        return None
-    for name in _VARYING:
-        value = getattr(chunk.choices[0].delta, name)
-        if isinstance(value, str) and value:
-            key = b'"%b":' % name.encode()
-            begin = line.find(key + b'"') + len(key)
-            string = _JSON_STRING.match(line, begin)
-            if begin >= len(key) and string:
-                return line[:begin], line[string.end() :]
-    return None
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:

@@ -160,11 +160,15 @@ _OPTIONS: list[dict[str, Any]] = [
     {"set": {"model": "alias", "new": [1]}, "drop": ["system_fingerprint", "id"]},
     {"strip_usage": True},
     {"on_chunk": lambda c: DROP if c.is_usage else c, "set": {"model": "alias"}},
+    {"on_chunk": lambda _: None, "set": {"model": "alias"}},
+    {"on_chunk": lambda _: None, "set": {"model": "m"}},
 ]
 
 
 @pytest.mark.parametrize("path", recorded(), ids=lambda path: path.stem)
-@pytest.mark.parametrize("options", _OPTIONS, ids=["same", "set", "both", "usage", "look"])
+@pytest.mark.parametrize(
+    "options", _OPTIONS, ids=["same", "set", "both", "usage", "look", "look-set", "look-same"]
+)
 def test_recorded_streams_at_awkward_cuts(path: Path, options: dict[str, Any]) -> None:
     raw = path.read_bytes()
     events = re.split(rb"(?<=\n\n)", raw)
@@ -359,7 +363,9 @@ _BREAKS = {
 
 
 @pytest.mark.parametrize("literal", _BREAKS.values(), ids=_BREAKS)
-@pytest.mark.parametrize("options", _OPTIONS, ids=["same", "set", "both", "usage", "look"])
+@pytest.mark.parametrize(
+    "options", _OPTIONS, ids=["same", "set", "both", "usage", "look", "look-set", "look-same"]
+)
 def test_what_only_looks_like_the_template_is_decoded(
     literal: bytes, options: dict[str, Any]
 ) -> None:
