@@ -24,7 +24,16 @@ from msgspec import inspect
 from . import _coerce, _parse
 from .errors import ErrorDetail, InvalidChunk
 
-__all__ = ["Data", "decoder", "dump", "encode", "encode_event", "encode_tree", "validator"]
+__all__ = [
+    "Data",
+    "decoder",
+    "dump",
+    "encode",
+    "encode_event",
+    "encode_tree",
+    "to_builtins",
+    "validator",
+]
 
 Data: TypeAlias = bytes | bytearray | memoryview | str
 """What the decode functions take: one JSON document, UTF-8 if it is bytes."""
@@ -32,7 +41,8 @@ Data: TypeAlias = bytes | bytearray | memoryview | str
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
 
-_JSON_TYPES = frozenset({dict, list, str, int, float, bool, type(None)})
+_STR = frozenset({str})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _MAX_DIGITS = _parse.MAX_DIGITS
 _REFUSALS = (msgspec.DecodeError, RecursionError, ValueError, AttributeError, TypeError)
 
@@ -74,7 +84,7 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
             return decode(bytes(data))
         text = _text(data)
         try:
-            if not _parse.has_long_number(text.encode()):
+            if len(text) <= _MAX_DIGITS or not _parse.has_long_number(text.encode()):
                 return fast(respell(text))
         except (msgspec.DecodeError, RecursionError, ValueError):
             pass
@@ -212,16 +222,22 @@ def _unreadable(kind: str, reason: str, data: bytes | str) -> InvalidChunk:
 
 def _refuse_foreign(value: object) -> None:
     """Raise `TypeError` for what JSON has no type for, at any depth, without recursion."""
-    pending, seen = [value], set()
+    pending, seen = [[value]], set()
     while pending:
-        item = pending.pop()
-        if type(item) not in _JSON_TYPES:
-            raise TypeError(f"expected what json.loads returns, found {type(item).__name__}")
-        if isinstance(item, (dict, list)) and id(item) not in seen:
-            seen.add(id(item))
-            if isinstance(item, dict) and not set(map(type, item)) <= {str}:
+        container: Any = pending.pop()
+        if type(container) is dict:
+            if not set(map(type, container)) <= _STR:
                 raise TypeError("expected what json.loads returns, found a key that is no string")
-            pending.extend(item.values() if isinstance(item, dict) else item)
+            container = container.values()
+        for item in container:
+            kind = type(item)
+            if kind in _SCALARS:
+                continue
+            if kind is not dict and kind is not list:
+                raise TypeError(f"expected what json.loads returns, found {kind.__name__}")
+            if id(item) not in seen:  # a container may hold itself
+                seen.add(id(item))
+                pending.append(item)
 
 
 # --- out ----------------------------------------------------------------------------------------
@@ -284,6 +300,20 @@ def _encode_exactly(chunk: msgspec.Struct) -> bytes:
 def has_null_rule(struct_type: type[msgspec.Struct]) -> bool:
     """Tell whether a null is written as something else anywhere below this type."""
     return any(map(_coerce.mentions_null_rule, (f.type for f in _coerce.fields(struct_type))))
+
+
+def to_builtins(value: Any) -> Any:
+    """Turn a Struct, or what `dump` returns, into dicts, lists and plain scalars."""
+    tree = value if _stands(value) else dump(value)
+    return msgspec.to_builtins(tree, enc_hook=float)
+
+
+def _stands(value: Any) -> bool:
+    """Tell whether a value is written as it stands: no null in it that means something else."""
+    try:
+        return all(choice.delta.content is not None for choice in value.choices)
+    except (AttributeError, TypeError):
+        return not (isinstance(value, msgspec.Struct) and has_null_rule(type(value)))
 
 
 def dump(value: Any, *, exclude_none: bool = False, exclude_defaults: bool = False) -> Any:

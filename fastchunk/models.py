@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct, field, json, to_builtins
+from msgspec import Meta, Struct, field, json
 
 from . import codec
 from .codec import Data
@@ -113,8 +113,10 @@ class Model(Struct, kw_only=True, gc=False):
         Raises `TypeError` for `exclude_unset`.
         """
         _refuse_exclude_unset(exclude_unset)
-        tree = codec.dump(self, exclude_none=exclude_none, exclude_defaults=exclude_defaults)
-        plain: dict[str, Any] = to_builtins(tree, enc_hook=float)
+        tree: Any = self
+        if exclude_none or exclude_defaults:
+            tree = codec.dump(self, exclude_none=exclude_none, exclude_defaults=exclude_defaults)
+        plain: dict[str, Any] = codec.to_builtins(tree)
         return plain
 
     def model_copy(self: M, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> M:
