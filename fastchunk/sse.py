@@ -112,6 +112,8 @@ class BlockSplitter:
             whole = data
         else:
             whole = self._cut_by_line_feeds(data)
+        if not self.pending and len(whole) == len(data):
+            whole = data  # nothing was pending before: the very bytes that came
         if len(whole) > self._limit or len(self.pending) > self._limit:
             whole = self._within_limit(whole)
         return whole
@@ -131,7 +133,7 @@ class BlockSplitter:
         pending = self.pending
         end = data.rfind(b"\n\n") + 2
         if end == 1:  # none: but one may lie across the seam
-            end = 1 if data[:1] == b"\n" and bytes(pending[-1:]) in {b"", b"\n"} else 0
+            end = 1 if data[:1] == b"\n" and pending[-1:] == b"\n" else 0
         whole = b""
         if end:
             whole = bytes(pending) + data[:end]
@@ -152,7 +154,7 @@ class BlockSplitter:
             end = line_end + 1
         cut = bytes(pending[:end])
         del pending[:end]
-        self._searched = len(pending) if pending[:1] == b":" else 0
+        self._searched = len(pending)
         return cut
 
     def _cut_by_lines(self, data: bytes) -> bytes:
@@ -173,8 +175,6 @@ class BlockSplitter:
         self._line -= end
         self._searched = max(self._line, len(pending) - 1)  # a last carriage return is undecided
         self._by_lines = bool(pending)
-        if not pending:
-            self._searched = 0
         return whole
 
     def _within_limit(self, whole: bytes) -> bytes:
@@ -273,9 +273,15 @@ class EventDecoder:
         Raises `TruncatedStream`, which carries the bytes, if half an event is pending.
         """
         whole, rest = self._splitter.close()
-        if parse_block(rest).data is not None:
+        *lines, last = _LINE_END.split(self._without_bom(rest))
+        retry = parse_block(b"\n".join(lines)).retry
+        self.retry = self.retry if retry is None else retry
+        if any(line[:1] not in {b"", b":"} for line in [*lines, last]):
             raise TruncatedStream("the stream ended in the middle of an event", rest)
         return self._events(whole)
+
+    def _without_bom(self, block: bytes) -> bytes:
+        return block if self._started else block.removeprefix(_BOM)
 
     def _events(self, whole: bytes) -> list[Event]:
         if not whole:
@@ -290,7 +296,7 @@ class EventDecoder:
     def _events_by_block(self, whole: bytes) -> list[Event]:
         events = []
         for block in blocks(whole):
-            fields = parse_block(block if self._started else block.removeprefix(_BOM))
+            fields = parse_block(self._without_bom(block))
             self._started = True
             if fields.retry is not None:
                 self.retry = fields.retry
