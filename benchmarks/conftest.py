@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from .peers import PEERS, Case
+from .stream_peers import EVENTS, READS, STREAM_PEERS, name_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,9 +20,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", type=Path)
 
 
+def _cases(config: pytest.Config) -> dict[str, Case]:
+    cases: dict[str, Case] = json.loads(config.getoption("--cases").read_text("utf-8"))
+    return cases
+
+
+@pytest.fixture(scope="session")
+def documents(pytestconfig: pytest.Config) -> list[str]:
+    """Return a stream's documents: text deltas, over and over."""
+    deltas = _cases(pytestconfig)["text delta"]["documents"]
+    return [deltas[n % len(deltas)] for n in range(EVENTS)]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each benchmark over every case, and each case with every peer in turn."""
-    cases: dict[str, Case] = json.loads(metafunc.config.getoption("--cases").read_text("utf-8"))
+    if "run" in metafunc.fixturenames:
+        _generate_streams(metafunc)
+        return
     if "case" in metafunc.fixturenames:
+        cases = _cases(metafunc.config)
         metafunc.parametrize("case", cases.values(), ids=list(cases))
     metafunc.parametrize("peer", [make() for make in PEERS.values()], ids=list(PEERS))
+
+
+def _generate_streams(metafunc: pytest.Metafunc) -> None:
+    peers = STREAM_PEERS[metafunc.function.__name__.removeprefix("test_").replace("_", " ")]
+    if "events" in metafunc.fixturenames:
+        metafunc.parametrize("events", READS, ids=[name_of(events) for events in READS])
+    metafunc.parametrize("run", [make() for make in peers.values()], ids=list(peers))

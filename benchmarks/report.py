@@ -12,6 +12,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
+from .stream_peers import READS, name_of
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench_results"
@@ -19,6 +21,8 @@ PLOT = RESULTS / "codec.svg"
 
 ORACLE = "Pydantic model"
 FLOOR = "msgspec, same Structs"
+ROUTER = "Pydantic path"
+DICTS = "orjson dicts"
 Results = dict[str, Any]
 
 OPERATIONS = {
@@ -27,6 +31,15 @@ OPERATIONS = {
     "restamp": "Restamp: decode, change the model's name, encode",
     "pickle": "Pickle: there and back",
 }
+
+RELAYS = {
+    "relay identity": "pass everything on",
+    "relay restamp": "change the model's name",
+    "relay look": "look at every chunk",
+    "relay restamp and look": "look at every chunk, change the model's name",
+    "relay strip usage": "take the usage out",
+}
+_READS = [name_of(events) for events in READS]
 
 
 def newest() -> Path | None:
@@ -48,16 +61,19 @@ def _time(nanoseconds: float) -> str:
     return f"{nanoseconds / 1000:.2f} µs" if nanoseconds >= 1000 else f"{nanoseconds:.0f} ns"
 
 
-def _cell(results: Results, key: str, peer: str) -> str:
+def _cell(results: Results, key: str, peer: str, oracle: str = ORACLE) -> str:
     """Write a median and how the oracle's time relates to it; a dash where nothing was right."""
     taken = [t for t in results["timings"].get(key, {}).get(peer, []) if t is not None]
-    against = ratios(results, key, peer, ORACLE)
+    against = ratios(results, key, peer, oracle)
     if not taken:
         return "–"
-    if not against or peer == ORACLE:
+    if not against or peer == oracle:
         return _time(median(taken))
-    spread = f"{min(against):.1f}–{max(against):.1f}"
-    return f"{_time(median(taken))} · **{median(against):.1f}×** ({spread})"
+    return f"{_time(median(taken))} · {_times(against)}"
+
+
+def _times(against: list[float]) -> str:
+    return f"**{median(against):.1f}×** ({min(against):.1f}–{max(against):.1f})"
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -108,6 +124,61 @@ def _imports(results: Results) -> str:
     return _table(["import, on top of Python's own start", ""], rows)
 
 
+def _relays(results: Results) -> str:
+    header = ["fastchunk, time per event", *_READS]
+    rows = (
+        [title, *(_cell(results, f"{op}/{read}", "fastchunk", ROUTER) for read in _READS)]
+        for op, title in RELAYS.items()
+    )
+    dicts = (
+        [title, *(_faster(results, f"{op}/{read}", DICTS) for read in _READS)]
+        for op, title in RELAYS.items()
+    )
+    return (
+        f"**Relay, against the {ROUTER}**\n\n{_table(header, rows)}\n\n"
+        f"**Relay, against {DICTS}**\n\n{_table(['', *_READS], dicts)}"
+    )
+
+
+def _faster(results: Results, key: str, peer: str) -> str:
+    against = ratios(results, key, "fastchunk", peer)
+    return _times(against) if against else "–"
+
+
+def _peers(results: Results, operation: str, oracle: str) -> str:
+    """Write one operation's table, a column for each peer; the reads are the rows, if it reads."""
+    keys = [key for key in results["timings"] if key.startswith(f"{operation}/")]
+    peers = list(results["timings"][keys[0]])
+    rows = (
+        [key.partition("/")[2], *(_cell(results, key, peer, oracle) for peer in peers)]
+        for key in keys
+    )
+    return _table(["time per event", *peers], rows)
+
+
+def _flat(results: Results) -> str:
+    first, half, end = results["flat"]["held"]
+    return (
+        f"{results['flat']['events']:,} events through a restamping relay, 64 a read: Python held "
+        f"{first:,} B after 1 % of them, {half:,} B after half, {end:,} B after all; it grew by "
+        f"{end - first:,} B."
+    )
+
+
+def _streams(results: Results) -> dict[str, str]:
+    """Return the blocks on streams, if the run measured any."""
+    if "flat" not in results:
+        return {}
+    return {
+        "streams": _relays(results),
+        "framing": f"**Framing: reads to events**\n\n{_peers(results, 'framing', 'openai')}",
+        "clients": f"**Client: reads to chunks**\n\n{_peers(results, 'clients', 'openai')}",
+        "producer": f"**Producer: a text to an event**\n\n{_peers(results, 'producer', ROUTER)}",
+        "edit": f"**Edit the model's name**\n\n{_peers(results, 'edit', DICTS)}",
+        "flat": _flat(results),
+    }
+
+
 def _run(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     recorded = "with" if results["recorded"] else "without"
@@ -131,6 +202,7 @@ def blocks(results: Results) -> dict[str, str]:
         "overhead": _overhead(results),
         "memory": _memory(results),
         "imports": _imports(results),
+        **_streams(results),
         "plot": f"![Speed relative to the Pydantic model](bench_results/{PLOT.name})",
     }
 
