@@ -27,6 +27,7 @@ from . import wire
 from ._template import MARK, Template, cut_around_string
 from .codec import encode
 from .edit import DROP, Drop, edit
+from .errors import InvalidChunk
 from .sse import MAX_EVENT_SIZE, BlockSplitter, blocks, data_lines, parse_block
 from .stream import Observer, is_whole
 
@@ -258,7 +259,13 @@ class Relay:
                 )
             if chunk != wire.decode(data):
                 data = encode(chunk)
-        return self._changed(data) if self._changing else data
+        if not self._changing:
+            return data
+        try:
+            return self._changed(data)
+        except InvalidChunk as error:  # nested deeper than the interpreter lets an edit go
+            self._seen.take_back(error)
+            return data
 
     def _changed(self, data: bytes) -> bytes | None:
         """Make the changes to a chunk's data; None if all of it is to be withheld."""
@@ -290,7 +297,10 @@ class Relay:
     def _learn(self, line: bytes) -> None:
         """Make a template of an event, if it can be one."""
         cut = cut_around_string(line)
-        changed = cut and self._changed(cut[0] + MARK + cut[1])
+        try:
+            changed = cut and self._changed(cut[0] + MARK + cut[1])
+        except InvalidChunk:
+            return
         if cut and changed and changed.count(MARK) == 1:
             before, _, after = changed.partition(MARK)
             self._template = Template.of(*cut, before, after)

@@ -86,6 +86,12 @@ class Observer:
             return self.observe(data)
         return chunk if self._observe_decoded(chunk) else None
 
+    def take_back(self, error: InvalidChunk) -> None:
+        """Count the last chunk as an event that could not be decoded after all."""
+        self.chunks -= 1
+        self.invalid += 1
+        self.why_invalid = error
+
     def _observe_decoded(self, chunk: Chunk) -> bool:
         """Take note of an event that was decoded; tell whether it is a chunk event."""
         self.events += 1
@@ -193,9 +199,7 @@ class ChunkStream(Generic[C]):
             try:
                 chunk = self._decode(data)
             except InvalidChunk as error:
-                seen.chunks -= 1
-                seen.invalid += 1
-                seen.why_invalid = error
+                seen.take_back(error)
                 chunk = None
         if chunk is not None:
             items.append(chunk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastchunk import DROP, EventTooLarge, Relay, encode, wire
+from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, encode, wire
 from fastchunk.sse import blocks
 from tests.streams import recorded
 
@@ -245,6 +246,13 @@ def test_on_chunk_changes_and_drops() -> None:
         assert relay.chunks == 4
 
 
+def test_bad_utf8_in_one_event_of_a_read_is_that_events_own() -> None:
+    raw = chunk() + chunk('"\xff"').replace("\xff".encode(), b"\xff") + chunk('"é"')
+    out, relay = relayed([raw], set={"model": "a"})
+    assert out.count(b'"model":"a"') == 2
+    assert (relay.chunks, relay.invalid) == (2, 1)
+
+
 def test_a_chunk_returned_as_it_came_leaves_untouched() -> None:
     odd = b'data: { "choices" : [ ] , "unknown" : 1e5 , "model":"m"}\n\n'
     relay = Relay(on_chunk=lambda c: c)
@@ -428,6 +436,50 @@ def test_any_stream_leaves_as_if_each_event_were_decoded(pieces: list[bytes], da
         out, relay = relayed(reads, **options)
         assert out == expected
         assert state(relay) == state(plain)
+
+
+@pytest.mark.parametrize("options", [{"set": {"model": "a"}}, {"strip_usage": True}])
+def test_no_depth_of_nesting_makes_the_relay_fail(options: dict[str, Any]) -> None:
+    outcomes = set()
+    for depth in [10, 300, *range(900, 1010), 5_000]:
+        nested = "[" * depth + "]" * depth
+        event = chunk(r'"\n"', tail=f',"usage":null,"x":{nested}')
+        relay = Relay(**options)
+        out = relay.feed(event + chunk())
+        assert (out.startswith(event)) is (relay.invalid == 1)
+        assert relay.events == relay.chunks + relay.invalid == 2
+        outcomes.add(relay.invalid)
+    assert outcomes == {0, 1}
+
+
+def test_a_chunk_that_cannot_be_edited_is_forwarded_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> bytes:
+        raise InvalidChunk("nested too deeply", b"", list)
+
+    monkeypatch.setattr(sys.modules[Relay.__module__], "edit", refuse)
+    relay = Relay(set={"model": "a"})
+    assert relay.feed(chunk()) == chunk()
+    assert (relay.events, relay.chunks, relay.invalid) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"model":"m","choices":[]}\n\n',
+        b'data: {"model":"m","choices":[{"index":0}]}\n\n',
+        b'data: {"model":"m","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
+        b'data: {"model":"m","choices":[{"index":0,"delta":{"content" :"spaced"}}]}\n\n',
+        b'data: {"model":"m","choices":[{"index":0,"delta":{"content":["part"]}}]}\n\n',
+        chunk('"fastchunk:varies:7c1f0d"'),
+    ],
+)
+def test_what_is_no_template_is_decoded_every_time(event: bytes) -> None:
+    out, relay = relayed([event, event, event * 3], set={"model": "a"})
+    assert out == event.replace(b'"model":"m"', b'"model":"a"') * 5
+    assert relay.chunks == 5
+    assert relay._template is None
 
 
 # --- limits -------------------------------------------------------------------------------------
