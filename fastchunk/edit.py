@@ -50,7 +50,10 @@ _INDEX = re.compile("0|[1-9][0-9]*")
 _BAD_ESCAPE = re.compile("~(?![01])")
 _COLON, _SPACE = 0x3A, 0x20
 _GAP = re.compile(r"[ \t\n\r]*")
-_scan_once: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().raw_decode
+# Only where a value ends is of interest: its numbers need not be made.
+_scan_once: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
+    parse_int=str, parse_float=str
+).raw_decode
 
 
 def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:

@@ -72,6 +72,11 @@ CASES: dict[str, tuple[bytes, dict[str, Any], bytes]] = {
     "white-space-added": (b'{ "a" : 1 }', {"m": 1}, b'{ "a" : 1 ,"m":1}'),
     "white-space-dropped": (b'{ "a" : 1 , "b" : 2 }', {"a": DROP}, b'{ "b" : 2 }'),
     "white-space-empty": (b"{ }", {"a": 1}, b'{"a":1}'),
+    "long-number": (
+        b'{"a":' + b"9" * 5000 + b',"b":"\\n","m":0}',
+        {"m": 1},
+        b'{"a":' + b"9" * 5000 + b',"b":"\\n","m":1}',
+    ),
     "not-a-number": (b'{"a":NaN,"m":0}', {"m": 1}, b'{"a":NaN,"m":1}'),
     "non-ascii": ('{"a":"é","m":0}'.encode(), {"m": "日"}, '{"a":"é","m":"日"}'.encode()),
     "raw": (b'{"m":0}', {"m": msgspec.Raw(b"[1.50]")}, b'{"m":[1.50]}'),
