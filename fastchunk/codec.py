@@ -127,7 +127,7 @@ def tolerant_decoder(struct_type: type[S]) -> Callable[[Data], S]:
             raise _unreadable("json_invalid", "nested too deeply", text) from error
         except msgspec.ValidationError as error:
             raise _misshapen(error, text) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise _unreadable("json_invalid", str(error), text) from error
 
     return decode

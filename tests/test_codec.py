@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import fastchunk
-from fastchunk import InvalidChunk, codec, models
+from fastchunk import InvalidChunk, codec, models, wire
 
 CHUNK = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"llama",'
@@ -200,6 +200,8 @@ def test_an_interpreter_that_takes_fewer_digits_refuses_them_as_any_other_input(
         for created in (b"1" * 700, b'"' + b"1" * 700 + b'"', b'"1","x":' + b"1" * 700):
             with pytest.raises(InvalidChunk):
                 fastchunk.decode(b'{"model":"m","choices":[],"created":' + created + b"}")
+        with pytest.raises(InvalidChunk):
+            wire.decode(b'{"created":' + b"1" * 700 + b"}")
     finally:
         sys.set_int_max_str_digits(limit)
 
