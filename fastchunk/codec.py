@@ -139,8 +139,7 @@ def _misshapen(error: msgspec.ValidationError, text: str) -> InvalidChunk:
     found = re.findall(r"\.(\w+)|\[(\d+)\]", path)
     loc = tuple(name or int(index) for name, index in found)
     message = f"{_coerce.place(loc)}: {reason[:1].lower()}{reason[1:]}"
-    details: list[ErrorDetail] = [{"type": "wrong_type", "loc": loc, "msg": message}]
-    return InvalidChunk(message, text[:256].encode(), partial(list, details))
+    return InvalidChunk.single("wrong_type", loc, message, text[:256].encode())
 
 
 def validator(struct_type: type[S]) -> Callable[[object], S]:
@@ -215,9 +214,8 @@ def _run(check: _coerce.Check, value: object, *, from_json: bool, data: bytes) -
 
 def _unreadable(kind: str, reason: str, data: bytes | str) -> InvalidChunk:
     message = f"not a JSON document: {reason}"
-    details: list[ErrorDetail] = [{"type": kind, "loc": (), "msg": message}]
     received = data.encode(errors="replace") if isinstance(data, str) else data
-    return InvalidChunk(message, received, partial(list, details))
+    return InvalidChunk.single(kind, (), message, received)
 
 
 def _refuse_foreign(value: object) -> None:
@@ -286,8 +284,7 @@ def encode_tree(tree: Any) -> bytes:
     except UnicodeEncodeError as error:
         loc = _find_surrogate(dump(tree), ())
         message = f"{_coerce.place(loc)}: a lone surrogate has no UTF-8 form"
-        details: list[ErrorDetail] = [{"type": "string_unicode", "loc": loc, "msg": message}]
-        raise InvalidChunk(message, b"", partial(list, details)) from error
+        raise InvalidChunk.single("string_unicode", loc, message, b"") from error
 
 
 def _encode_exactly(chunk: msgspec.Struct) -> bytes:

@@ -26,7 +26,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from . import _coerce
 from .codec import encode_tree
-from .errors import ErrorDetail, InvalidChunk
+from .errors import InvalidChunk
 
 __all__ = ["DROP", "Changes", "Drop", "edit"]
 
@@ -269,5 +269,4 @@ def _gap(text: str, at: int) -> int:
 
 def _invalid(reason: str, loc: tuple[str, ...], data: bytes) -> InvalidChunk:
     message = f"{_coerce.place(loc)}: {reason}"
-    details: list[ErrorDetail] = [{"type": "not_editable", "loc": loc, "msg": message}]
-    return InvalidChunk(message, data, details.copy)
+    return InvalidChunk.single("not_editable", loc, message, data)

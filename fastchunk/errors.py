@@ -49,6 +49,14 @@ class InvalidChunk(FastchunkError, ValueError):
         self.data = data[:_READABLE]
         self._list_errors = list_errors
 
+    @classmethod
+    def single(
+        cls, kind: str, loc: tuple[str | int, ...], message: str, data: bytes
+    ) -> InvalidChunk:
+        """Make an error of which there is nothing more to list than its message says."""
+        details: list[ErrorDetail] = [{"type": kind, "loc": loc, "msg": message}]
+        return cls(message, data, partial(list, details))
+
     def errors(self) -> list[ErrorDetail]:
         """List every error, in the order of the model's fields.
 

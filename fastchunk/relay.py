@@ -279,7 +279,7 @@ class Relay:
                 data = edit(data, {"usage": DROP})
         return data
 
-    # --- the shortcut, as the module's docstring explains it ---
+    # --- learning the shortcut that `_template` explains ---
 
     def _template_missed(self, lines: list[bytes]) -> bool:
         """Tell whether to learn a new template: more and more rarely, while they are of no use."""
