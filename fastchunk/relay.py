@@ -28,7 +28,7 @@ from ._template import MARK, Template, cut_around_string
 from .codec import encode
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
-from .sse import MAX_EVENT_SIZE, BlockSplitter, blocks, data_lines, parse_block
+from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, data_lines, parse_block
 from .stream import Observer, is_whole
 
 __all__ = ["Relay"]
@@ -36,7 +36,6 @@ __all__ = ["Relay"]
 Chunk = wire.ChatCompletionStreamResponse
 OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
 
-_BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _MOST_SKIPPED = 64
 
@@ -70,7 +69,7 @@ class Relay:
         self._limit = max_event_size
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer()
-        self._started = False
+        self._parser = BlockParser()
         self._template: Template | None = None
         self._skip = self._skipped = 0
         self._ready: list[bytes] = []
@@ -153,7 +152,7 @@ class Relay:
         whole, rest = self._splitter.close()
         out = self._forward(whole) if whole else b""
         if rest:
-            data = parse_block(self._without_bom(rest)).data
+            data = parse_block(self._parser.without_bom(rest)).data
             if data is not None and is_whole(data):
                 out += self._forward_block(rest) or b""
             else:
@@ -183,7 +182,7 @@ class Relay:
 
     def _forward_lines(self, whole: bytes, lines: list[bytes]) -> bytes:
         """Forward events that are one data line each, the usual shape."""
-        self._started = True
+        self._parser.started = True
         observe, on_chunk, changing = self._observer(whole), self._on_chunk, self._changing
         out: list[bytes] | None = None  # the lines to write, from the first change on
         position = 0
@@ -231,13 +230,9 @@ class Relay:
         out = self._take_ready()
         return out if changed else whole
 
-    def _without_bom(self, block: bytes) -> bytes:
-        return block if self._started else block.removeprefix(_BOM)
-
     def _forward_block(self, block: bytes) -> bytes | None:
         """Return the block, itself if it is unchanged, or None if it is withheld."""
-        fields = parse_block(self._without_bom(block))
-        self._started = True
+        fields = self._parser.parse(block)
         chunk = None if fields.data is None else self._seen.observe(fields.data, fields.event)
         if fields.data is None or chunk is None:
             return block
@@ -320,7 +315,7 @@ def _with_data(block: bytes, data: bytes) -> bytes:
     """Put new data into a block: one data line in the first one's place, the other lines as is."""
     parts, placed = [], False
     for line, end in _LINE.findall(block):
-        start = 3 if line.startswith(_BOM) else 0
+        start = 3 if line.startswith(BOM) else 0
         if line[start:] != b"data" and not line.startswith(b"data:", start):
             parts.append(line + end)
         elif not placed:

@@ -24,8 +24,10 @@ from msgspec import Struct
 from .errors import EventTooLarge, TruncatedStream
 
 __all__ = [
+    "BOM",
     "DONE",
     "MAX_EVENT_SIZE",
+    "BlockParser",
     "BlockSplitter",
     "Event",
     "EventDecoder",
@@ -43,7 +45,7 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 """The default limit: far above any chunk seen (the largest are whole tool calls and base64 images,
 some megabytes), and far below what a process that carries hundreds of streams could not hold."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _COLON, _RETURN = 0x3A, 0x0D
 _MAX_RETRY_DIGITS = 15  # some thirty thousand years
 _UNSAFE = re.compile("[\r\n\0]")
@@ -245,6 +247,27 @@ def parse_block(block: bytes) -> Fields:
     return Fields(b"\n".join(data) if data else None, event or "message", last_id, retry)
 
 
+class BlockParser:
+    """Interprets a stream's blocks one after the other: the first may begin with a byte order mark.
+
+    "one leading U+FEFF BYTE ORDER MARK character must be ignored if any are present" (9.2.5)
+    """
+
+    def __init__(self) -> None:
+        self.started = False
+        """Whether the first block has come."""
+
+    def parse(self, block: bytes) -> Fields:
+        """Interpret the next block."""
+        fields = parse_block(self.without_bom(block))
+        self.started = True
+        return fields
+
+    def without_bom(self, block: bytes) -> bytes:
+        """Return a block without the mark, if it is the stream's first."""
+        return block if self.started else block.removeprefix(BOM)
+
+
 class EventDecoder:
     """From bytes to events: feed what was read, take the events that it completes.
 
@@ -257,7 +280,8 @@ class EventDecoder:
         """The reconnection time that the server asked for, in milliseconds; None if it did not."""
         self._splitter = BlockSplitter(max_event_size)
         self._last_id = ""
-        self._started = False
+        self.parser = BlockParser()
+        """What interprets the blocks, also the unfinished one of a `TruncatedStream`."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes of the stream; return the events that they complete.
@@ -273,15 +297,12 @@ class EventDecoder:
         Raises `TruncatedStream`, which carries the bytes, if half an event is pending.
         """
         whole, rest = self._splitter.close()
-        *lines, last = _LINE_END.split(self._without_bom(rest))
+        *lines, last = _LINE_END.split(self.parser.without_bom(rest))
         retry = parse_block(b"\n".join(lines)).retry
         self.retry = self.retry if retry is None else retry
         if any(line[:1] not in {b"", b":"} for line in [*lines, last]):
             raise TruncatedStream("the stream ended in the middle of an event", rest)
         return self._events(whole)
-
-    def _without_bom(self, block: bytes) -> bytes:
-        return block if self._started else block.removeprefix(_BOM)
 
     def _events(self, whole: bytes) -> list[Event]:
         if not whole:
@@ -289,15 +310,14 @@ class EventDecoder:
         lines = data_lines(whole)
         if lines is None:
             return self._events_by_block(whole)
-        self._started = True
+        self.parser.started = True
         last_id = self._last_id
         return [Event(line[6:], "message", last_id, line + b"\n\n") for line in lines]
 
     def _events_by_block(self, whole: bytes) -> list[Event]:
         events = []
         for block in blocks(whole):
-            fields = parse_block(self._without_bom(block))
-            self._started = True
+            fields = self.parser.parse(block)
             if fields.retry is not None:
                 self.retry = fields.retry
             if fields.id is not None:

@@ -23,7 +23,7 @@ from msgspec import UNSET
 
 from . import wire
 from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
-from .sse import DONE, MAX_EVENT_SIZE, Event, EventDecoder, parse_block
+from .sse import DONE, MAX_EVENT_SIZE, Event, EventDecoder
 
 __all__ = ["ChunkStream", "Family", "Observer", "aiter_chunks", "iter_chunks"]
 
@@ -74,8 +74,8 @@ class Observer:
             return None
         if self._observe_decoded(chunk):
             return chunk
-        if event == "error" and self.error is None:
-            self.error = msgspec.json.decode(data)
+        if event == "error" and chunk.error in (UNSET, None):
+            self.error = _parsed(data)
         return None
 
     def observe_utf8(self, data: bytes) -> Chunk | None:
@@ -107,7 +107,7 @@ class Observer:
                     break
         if chunk.usage and is_chunk:
             self.usage = chunk.usage
-        if chunk.error:
+        if chunk.error is not UNSET and chunk.error is not None:
             self.error = chunk.error
         return is_chunk
 
@@ -124,6 +124,14 @@ class Observer:
             self._choices.add(index)
             if isinstance(choice.finish_reason, str):
                 self.finish_reasons[index] = choice.finish_reason
+
+
+def _parsed(data: bytes) -> Any:
+    """Parse the object that an error event carries; its text, where it holds what is no JSON."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return data.decode(errors="replace")
 
 
 class ChunkStream(Generic[C]):
@@ -210,7 +218,7 @@ class ChunkStream(Generic[C]):
 
     def _unfinished(self, rest: bytes) -> list[C | FastchunkError]:
         """Deliver the block at the end after all, if it is a whole chunk or `[DONE]`."""
-        fields = parse_block(rest)
+        fields = self._decoder.parser.parse(rest)
         if fields.data is None or not is_whole(fields.data):
             return []
         return self._items([Event(fields.data, fields.event)])

@@ -57,6 +57,18 @@ STREAMS: dict[str, tuple[bytes, str, bool, bool, Any, int]] = {
         b'event: error\ndata: {"message":"no"}\n\n', "", False, False, {"message": "no"}, 0,
     ),
     "error-event-text": (b"event: error\ndata: no\n\n", "", False, False, "no", 0),
+    "error-event-not-a-number": (
+        b'event: error\ndata: {"n":NaN}\n\n', "", False, False, '{"n":NaN}', 0,
+    ),
+    "error-event-long-number": (
+        b'event: error\ndata: {"n":' + b"9" * 5000 + b"}\n\n",
+        "", False, False, '{"n":' + "9" * 5000 + "}", 0,
+    ),
+    "error-empty": (events(A, b'{"error":{}}'), "A", False, False, {}, 0),
+    "error-empty-in-a-chunk": (
+        events(A, OPENROUTER.replace(b'{"message":"no"}', b"{}")), "A", False, False, {}, 0,
+    ),
+    "byte-order-mark-then-no-empty-line": (b"\xef\xbb\xbfdata: " + END, "", False, False, None, 0),
     "error-null": (events(A, b'{"error":null}', END), "A", False, False, None, 0),
     "other-object": (events(A, b'{"p":"x"}', END), "A", False, False, None, 0),
     "other-event-with-a-chunk": (b"event: x\n" + events(A, END), "A", False, False, None, 0),
