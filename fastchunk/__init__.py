@@ -1,5 +1,6 @@
 """Read, change and write the streamed chunks of OpenAI-compatible chat completions, fast."""
 
+from .accumulate import Accumulator
 from .codec import encode, encode_event
 from .edit import DROP, edit
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
@@ -12,6 +13,7 @@ from .stream import ChunkStream, aiter_chunks, iter_chunks
 __all__ = [
     "DONE",
     "DROP",
+    "Accumulator",
     "ChunkStream",
     "Event",
     "EventDecoder",

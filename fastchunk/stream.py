@@ -122,7 +122,7 @@ class Observer:
         for position, choice in enumerate(choices):
             index = choice.index if isinstance(choice.index, int) else position
             self._choices.add(index)
-            if isinstance(choice.finish_reason, str):
+            if choice.finish_reason:
                 self.finish_reasons[index] = choice.finish_reason
 
 

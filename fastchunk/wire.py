@@ -32,13 +32,18 @@ __all__ = [
     "ChatCompletionLogProb",
     "ChatCompletionLogProbs",
     "ChatCompletionLogProbsContent",
+    "ChatCompletionResponse",
+    "ChatCompletionResponseChoice",
     "ChatCompletionResponseStreamChoice",
     "ChatCompletionStreamResponse",
+    "ChatMessage",
     "CompletionTokenUsageInfo",
     "DeltaFunctionCall",
     "DeltaMessage",
     "DeltaToolCall",
+    "FunctionCall",
     "PromptTokenUsageInfo",
+    "ToolCall",
     "UsageInfo",
     "decode",
 ]
@@ -218,6 +223,54 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
     def is_usage(self) -> bool:
         """Whether this is the chunk that `include_usage` asks for: a usage and no choices."""
         return not self.choices and isinstance(self.usage, UsageInfo)
+
+
+class FunctionCall(Struct, kw_only=True, gc=False):
+    """The function to call, and its arguments as JSON text."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+class ToolCall(Struct, kw_only=True, gc=False):
+    """One whole tool call."""
+
+    id: Text = UNSET
+    type: str = "function"
+    function: FunctionCall
+
+
+class ChatMessage(Struct, kw_only=True, gc=False):
+    """A choice's whole message."""
+
+    role: str = "assistant"
+    content: str | None = None
+    reasoning_content: Text = UNSET
+    refusal: Text = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class ChatCompletionResponseChoice(Struct, kw_only=True, gc=False):
+    """One of the answers, whole."""
+
+    index: int
+    message: ChatMessage
+    logprobs: ChatCompletionLogProbs | UnsetType | None = UNSET
+    finish_reason: str | None = None
+    stop_reason: int | str | UnsetType | None = UNSET
+
+
+class ChatCompletionResponse(Struct, kw_only=True, gc=False):
+    """A chat completion as it is returned when it is not streamed."""
+
+    id: Text = UNSET
+    object: str = "chat.completion"
+    created: Integer = UNSET
+    model: Text = UNSET
+    choices: list[ChatCompletionResponseChoice]
+    usage: UsageInfo | UnsetType | None = UNSET
+    system_fingerprint: Text = UNSET
+    service_tier: Text = UNSET
 
 
 decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(

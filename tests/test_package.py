@@ -29,6 +29,7 @@ def test_import_needs_msgspec_and_the_standard_library_alone() -> None:
 
 def test_public_names() -> None:
     assert sorted(fastchunk.__all__) == [
+        "Accumulator",
         "ChunkStream",
         "DONE",
         "DROP",

@@ -1,0 +1,263 @@
+"""The accumulator: from the chunks of a stream to the answer that an unstreamed request returns.
+
+In:  chunks of either family, in order.
+Out: `wire.ChatCompletionResponse`, at any time.
+Cost: a few looks and one append a chunk; a snapshot joins what came since the last one. Chunks of
+the mirror are encoded and decoded once more on the way.
+
+Servers disagree on what a delta repeats. An id, a model, a role, a type or a name that comes again
+is taken once; texts and arguments are joined. A tool call belongs to its `index`; where the same
+index comes with another id and a name, a new call begins; where there is no index, the id says
+which call is meant, and without an id it is the last one.
+
+    >>> from fastchunk import Accumulator, wire
+    >>> answer = Accumulator()
+    >>> answer.add(wire.decode('{"choices":[{"index":0,"delta":{"content":"Hel"}}]}'))
+    >>> answer.add(wire.decode('{"choices":[{"index":0,"delta":{"content":"lo"}}]}'))
+    >>> answer.snapshot().choices[0].message.content, answer.finished
+    ('Hello', False)
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from . import models, wire
+from .codec import encode, encode_tree
+from .wire import ChatCompletionResponse
+from .wire import ChatCompletionStreamResponse as Chunk
+
+__all__ = ["Accumulator"]
+
+Tokens: TypeAlias = list[wire.ChatCompletionLogProbsContent] | UnsetType | None
+
+
+class Accumulator:
+    """Puts the chunks of one stream together. One object, one stream, one thread."""
+
+    def __init__(self) -> None:
+        self._answer = ChatCompletionResponse(choices=[])
+        self._headed = False  # whether id, created and model are known
+        self._choices: dict[int, _Choice] = {}
+
+    def add(self, chunk: Chunk | models.ChatCompletionStreamResponse) -> None:
+        """Add the next chunk; it is not kept, but for its logprobs and usage.
+
+        Raises `TypeError` for what is no chunk, `InvalidChunk` for a chunk of the mirror that has
+        no JSON form.
+        """
+        if type(chunk) is not Chunk:
+            chunk = _as_wire(chunk)
+        if not self._headed:
+            self._add_heading(chunk)
+        for position, choice in enumerate(chunk.choices or ()):
+            index = choice.index
+            if type(index) is not int:
+                index = position
+            known = self._choices.get(index)
+            if known is None:
+                known = self._choices[index] = _Choice()
+            known.add(choice)
+        answer = self._answer
+        if chunk.usage:
+            answer.usage = chunk.usage
+        if chunk.system_fingerprint:
+            answer.system_fingerprint = chunk.system_fingerprint
+        if chunk.service_tier:
+            answer.service_tier = chunk.service_tier
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that was seen has its finish reason; False before the first one."""
+        choices = self._choices.values()
+        return bool(choices) and all(choice.finish_reason is not None for choice in choices)
+
+    def snapshot(self) -> ChatCompletionResponse:
+        """Return the answer so far; what is added later does not change it."""
+        choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
+        return msgspec.structs.replace(self._answer, choices=choices)
+
+    def result(self) -> ChatCompletionResponse:
+        """Return the answer, at the end of the stream; `finished` says whether it is whole."""
+        return self.snapshot()
+
+    def _add_heading(self, chunk: Chunk) -> None:
+        """Take the first id, time and model that say something: Azure's first chunk has none."""
+        answer = self._answer
+        answer.id = answer.id or chunk.id
+        answer.created = answer.created or chunk.created
+        answer.model = answer.model or chunk.model
+        self._headed = bool(answer.id and answer.created and answer.model)
+
+
+def _as_wire(chunk: Any) -> Chunk:
+    if isinstance(chunk, Chunk):
+        return chunk
+    if isinstance(chunk, models.ChatCompletionStreamResponse):
+        return wire.decode(encode(chunk))
+    raise TypeError(f"chunk must be a ChatCompletionStreamResponse, not {type(chunk).__name__}")
+
+
+class _Choice:
+    """What is known of one choice: texts as the pieces that came."""
+
+    __slots__ = (
+        "_calls", "_content", "_known", "_logprobs", "_reasoning", "_refusal", "_role",
+        "_stop_reason", "finish_reason",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._role: str | None = None
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._calls: list[_Call] = []
+        self._known: dict[int | str, _Call] = {}  # the last call by its index, or by its id
+        self._logprobs: wire.ChatCompletionLogProbs | UnsetType | None = UNSET
+        self.finish_reason: str | None = None
+        self._stop_reason: int | str | UnsetType | None = UNSET
+
+    def add(self, choice: wire.ChatCompletionResponseStreamChoice) -> None:
+        delta = choice.delta
+        if delta:
+            self._add_delta(delta)
+        logprobs = choice.logprobs
+        if logprobs:
+            self._add_logprobs(logprobs)
+        elif logprobs is None and not self._logprobs:
+            self._logprobs = None
+        if choice.finish_reason:
+            self.finish_reason = choice.finish_reason
+        reason = choice.stop_reason
+        if reason is not UNSET and (reason is not None or self._stop_reason is UNSET):
+            self._stop_reason = reason
+
+    def whole(self, index: int) -> wire.ChatCompletionResponseChoice:
+        """Return the choice as it is so far."""
+        calls = sorted(self._calls, key=lambda call: call.index)
+        message = wire.ChatMessage(
+            role=self._role or "assistant",
+            content=_joined(self._content) if self._content else None,
+            reasoning_content=_joined(self._reasoning) if self._reasoning else UNSET,
+            refusal=_joined(self._refusal) if self._refusal else UNSET,
+            tool_calls=[call.whole() for call in calls] or UNSET,
+        )
+        return wire.ChatCompletionResponseChoice(
+            index=index,
+            message=message,
+            logprobs=_copied(self._logprobs),
+            finish_reason=self.finish_reason,
+            stop_reason=self._stop_reason,
+        )
+
+    def _add_delta(self, delta: wire.DeltaMessage) -> None:
+        content = delta.content
+        if type(content) is str:
+            self._content.append(content)
+            reasoning = delta.reasoning or delta.reasoning_content
+        else:  # parts, null, or absent
+            reasoning = delta.reasoning_text
+            if content:
+                self._content.append(delta.text)
+        if reasoning:
+            self._reasoning.append(reasoning)
+        if delta.role and not self._role:
+            self._role = delta.role
+        if delta.refusal:
+            self._refusal.append(delta.refusal)
+        for piece in delta.tool_calls or ():
+            self._call_of(piece).add(piece)
+
+    def _call_of(self, piece: wire.DeltaToolCall) -> _Call:
+        """Find the call that a piece belongs to, or begin it."""
+        key = piece.index if type(piece.index) is int else piece.id
+        known = self._known.get(key) if isinstance(key, (int, str)) else None
+        if known is None and type(key) is not int and self._calls:
+            known = self._calls[-1]
+        if known is None or _begins(piece, known):
+            known = _Call(key if type(key) is int else len(self._calls))
+            self._calls.append(known)
+        if key or key == 0:
+            self._known[key] = known
+        return known
+
+    def _add_logprobs(self, logprobs: wire.ChatCompletionLogProbs) -> None:
+        known = self._logprobs or wire.ChatCompletionLogProbs()
+        known.content = _extended(known.content, logprobs.content)
+        known.refusal = _extended(known.refusal, logprobs.refusal)
+        self._logprobs = known
+
+
+def _begins(piece: wire.DeltaToolCall, known: _Call) -> bool:
+    """Tell whether a piece that could continue a known call begins another one.
+
+    A piece without a name continues; so does one with the same id. A piece that has an index
+    needs another id to begin a call, one that has none needs but its name.
+    """
+    if not (piece.function and piece.function.name):
+        return False
+    if type(piece.index) is int:
+        return bool(piece.id and known.id and piece.id != known.id)
+    return not piece.id or piece.id != known.id
+
+
+class _Call:
+    """What is known of one tool call."""
+
+    __slots__ = ("_arguments", "_name", "_type", "id", "index")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id: str | None = None
+        self._type: str | None = None
+        self._name: list[str] = []
+        self._arguments: list[str] = []
+
+    def add(self, piece: wire.DeltaToolCall) -> None:
+        self.id = self.id or piece.id or None
+        self._type = self._type or piece.type or None
+        function = piece.function
+        if not function:
+            return
+        if function.name and function.name != "".join(self._name[-1:]):
+            self._name.append(function.name)
+        arguments = function.arguments
+        if isinstance(arguments, dict):
+            arguments = encode_tree(arguments).decode()
+        if arguments:
+            self._arguments.append(arguments)
+
+    def whole(self) -> wire.ToolCall:
+        name = "".join(self._name)
+        function = wire.FunctionCall(name=name, arguments=_joined(self._arguments))
+        return wire.ToolCall(id=self.id or UNSET, type=self._type or "function", function=function)
+
+
+def _joined(pieces: list[str]) -> str:
+    """Join the pieces, and keep them joined: a later call joins only what has come since."""
+    pieces[:] = ["".join(pieces)]
+    return pieces[0]
+
+
+def _extended(known: Tokens, more: Tokens) -> Tokens:
+    """Append to the tokens that came before; until there are any, null and empty stand."""
+    if not more:
+        return known if known or more is UNSET else more
+    if not known:
+        return list(more)
+    known += more
+    return known
+
+
+def _copied(
+    logprobs: wire.ChatCompletionLogProbs | UnsetType | None,
+) -> wire.ChatCompletionLogProbs | UnsetType | None:
+    if not logprobs:
+        return logprobs
+    return wire.ChatCompletionLogProbs(
+        content=list(logprobs.content) if logprobs.content else logprobs.content,
+        refusal=list(logprobs.refusal) if logprobs.refusal else logprobs.refusal,
+    )
