@@ -47,7 +47,7 @@ def installed_schema(package: str) -> Schema | None:
     for module in modules:
         try:
             schema: Schema = getattr(import_module(module), name).model_json_schema()
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, OSError, RuntimeError) as error:
             reasons.append(str(error))
         else:
             return schema
@@ -62,8 +62,8 @@ def schema_files() -> list[Path]:
 
 def read(path: Path) -> Schema:
     """Read a schema; raise `ValueError` if it is not one of an object."""
-    schema = json.loads(path.read_bytes())
-    if not isinstance(schema, dict) or not list(_objects(schema, schema)):
+    schema: Schema = json.loads(path.read_bytes())
+    if not list(places(schema)):
         raise ValueError("not the JSON Schema of an object")
     return schema
 
@@ -106,14 +106,16 @@ def _places(
 def _objects(schema: Schema, root: Schema, in_list: bool = False) -> Iterator[tuple[Schema, bool]]:
     """Yield the objects that a schema describes, and whether they are items of a list."""
     for branch in branches(schema, root):
-        if "properties" in branch:
+        if isinstance(branch.get("properties"), dict):
             yield branch, in_list
         elif "items" in branch:
             yield from _objects(branch["items"], root, in_list=True)
 
 
 def branches(schema: Schema, root: Schema) -> Iterator[Schema]:
-    """Follow references and take unions apart, down to schemas that are neither."""
+    """Follow references and take unions apart, down to objects that are neither."""
+    if not isinstance(schema, dict):
+        return
     if "$ref" in schema:
         yield from branches(_resolved(schema["$ref"], root), root)
         return
