@@ -1,1 +1,1 @@
-"""The proof that the mirror is Ray Serve's class: the real one is asked, case by case."""
+"""The proof that the mirror is Ray Serve's class, and that `wire` takes what any server's has."""

@@ -156,3 +156,8 @@ def in_order(value: Any, struct: type[Struct] | None = wire.ChatCompletionStream
     inner = structs_in(struct)
     keys = [*(key for key in inner if key in value), *(key for key in value if key not in inner)]
     return {key: in_order(value[key], inner.get(key)) for key in keys}
+
+
+def spelled(value: Any) -> str:
+    """Write a JSON value so that 1, 1.0 and true differ, and the order of keys does not."""
+    return json.dumps(value, sort_keys=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ import pytest
 from pydantic import ValidationError, model_validator
 from ray.llm._internal.serve.configs import openai_api_models as ray_models
 
-from fastchunk import encode, models, wire
+from fastchunk import StreamEncoder, encode, models, wire
 from tests.streams import documents, recorded
 
 from .generate import Generator
@@ -63,7 +62,7 @@ REFUSALS = {
     (("choices",), "missing"),  # in an error object
     (("model",), "missing"),
 }
-"""Why Ray's class refuses some recorded chunks, all of which `wire` takes."""
+"""Why Ray's class refuses some chunks of streams, all of which `wire` takes."""
 
 
 def _written_by_ray(data: bytes | str) -> bytes:
@@ -104,9 +103,27 @@ def _cut(value: Any, struct: type[msgspec.Struct] | None) -> Any:
     return {key: _cut(item, inner[key]) for key, item in value.items() if key in inner}
 
 
-@pytest.mark.parametrize("stream", recorded(), ids=lambda path: path.stem)
-def test_recorded_stream(stream: Path) -> None:
-    for data in documents(stream):
+_encoder = StreamEncoder(wire, model="m", id="c", created=1)
+STREAMS = {
+    "StreamEncoder": [
+        event.removeprefix(b"data: ")
+        for event in (
+            _encoder.role("assistant"),
+            _encoder.reasoning("Hm"),
+            _encoder.content("Hi"),
+            _encoder.tool_call(0, id="t", name="f", arguments="{}"),
+            _encoder.finish("stop"),
+            _encoder.usage(prompt_tokens=1, completion_tokens=2, cached_tokens=1),
+            _encoder.error("overloaded"),
+        )
+    ],
+    **{path.stem: documents(path) for path in recorded()},
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_stream(stream: list[bytes]) -> None:
+    for data in stream:
         if data == b"[DONE]":
             continue
         cut = json.dumps(_cut(json.loads(data), models.ChatCompletionStreamResponse)).encode()
