@@ -1,142 +1,229 @@
-r"""The relay's shortcut: events that differ from one that was decoded in one string alone.
+r"""The shortcut: events that differ from one that was decoded in one string alone.
 
-In:  a line of an event that was decoded, to learn from; then reads and lines.
-Out: the same events as they leave; None where one is not proven to be like the one learned from.
-Cost: one split a read, and a slice and a share of one decode an event.
+In:  an event that was decoded, to learn from; then reads.
+Out: the strings in which a read's events differ, their chunks, and their bytes as they leave; None
+where a read is not proven to be like the event learned from.
+Cost: for each event one search, a slice, and a share of one join and of one decode; for each chunk
+three copies of a Struct.
 
 A stream repeats itself: after its first chunk, most events differ in one string. A template is an
-event cut around that string: prefix, string, suffix. An event that begins with the prefix and ends
-with the suffix is taken without being decoded as a chunk. Why that is sound:
+event cut around the text between that string's quotes: prefix, text, suffix. Why a read that
+matches is proven to be events like it, which decode as it does, but for that text:
 
-1. What was cut out is a JSON string that is the value of a key. The text `"content":"` can stand
-   only there in a valid document: inside a string the quote after `content` would be escaped.
-2. What is between prefix and suffix is proven, by decoding it, to be exactly one JSON string. So
-   the event is a valid document that differs from the template in this value alone, and decodes as
-   a chunk: it did, with a string there.
-3. For many events at once, the strings are joined with a raw line feed between them and decoded as
-   one array of strings. No JSON string contains a raw line feed, so none spans two events, so each
-   event has at least one; as many strings as events means that each has exactly one.
-4. That every event has the prefix and the suffix is proven by putting all together again and
-   comparing it with what was read.
-5. A template has no finish reason, no usage and no error, so that nothing but the counts changes
-   with an event like it. What is to be changed in it is found out once, by changing the template
-   with a mark in the string's place; if the mark is then not there once, it is no template.
+1. The texts are what a search for the suffix's first bytes finds, at the distances that prefix and
+   suffix leave. Nothing depends on the search: with prefix and suffix around them, the texts are
+   put together again and compared with the read, byte for byte.
+2. Each text is proven to be the inside of exactly one JSON string: all are put in quotes and
+   decoded as one array, with a raw line feed between them. No JSON string contains a raw line
+   feed, so none spans two texts, so each text has at least one; as many strings as texts means
+   that each is exactly one.
+3. So each event is the template's document with another string in the same place, and that is
+   valid wherever the template is. When the template was learned, a document with a mark in that
+   place was decoded: where chunks are to be made, the mark was the delta's text and everything
+   else is copied from there; a chunk is made only if nothing in it can be shared by mistake.
+4. A template has no finish reason, no usage and no error, so that nothing but the counts changes
+   with an event like it. What is to be changed in it is found out once, by changing the document
+   with the mark; if the mark is then not there once, it is no template.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
-from .stream import Observer
+from . import models, wire
+from .errors import InvalidChunk
 
-__all__ = ["MARK", "Template", "cut_around_string"]
+__all__ = ["Learner", "Template"]
 
-MARK = b'"fastchunk:varies:7c1f0d"'
-"""What stands in the string's place while the changes are found out."""
+_MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
+"""What stands in the text's place while a template is learned: nobody else writes it."""
 
 _DATA, _END = b"data: ", b"\n\n"
-_LINE_FEED = 0x0A
-_JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-_VARYING = ("content", "reasoning", "reasoning_content")
+_TAIL = 5
+_VARYING = {
+    name: re.compile(rb'"%b"[ \t]*:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"' % name.encode())
+    for name in ("content", "reasoning", "reasoning_content")
+}
+_FAMILIES = (models.ChatCompletionStreamResponse, wire.ChatCompletionStreamResponse)
+# What may be the value of two chunks at once, because it cannot be changed.
+_IMMUTABLE = (str, int, float, Raw, UnsetType, type(None))
+_MOST_SKIPPED = 256
 
-_decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
 
 
 class Template(msgspec.Struct, frozen=True, gc=False):
-    """An event cut around the string that varies, as it comes and as it leaves."""
+    """An event cut around the text that varies, as it comes and as it leaves."""
 
     prefix: bytes
+    """Up to and with the opening quote."""
     suffix: bytes
-    """With the empty line."""
-    line_suffix: bytes
-    """Without it."""
+    """From the closing quote to the end, the empty line included."""
     between: bytes
-    """From one event's string to the next one's: the suffix and the prefix."""
-    begin: int
-    end: int
-    line_end: int
-    """Where the string begins and ends, counted from behind, in an event and in its line."""
-    new: tuple[bytes, bytes, bytes] | None
-    """The prefix, what is between, and the suffix as they leave; None if they leave unchanged."""
+    """From one event's text to the next one's: the suffix and the prefix."""
+    tail: bytes
+    """The suffix's first bytes; in a JSON string they could only stand with an escape."""
+    new_prefix: bytes
+    new_suffix: bytes
+    new_between: bytes
+    """The same as it leaves."""
+    unchanged: bool
+    """Whether it leaves as it comes."""
+    copies: tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]] | None
+    """What copies the chunk, its choice and its delta; None where no chunks are to be made."""
+    name: str
+    """The delta's field that varies."""
+    has_calls: bool
+    """Whether the delta has an empty list of tool calls, which every chunk needs for itself."""
 
-    @classmethod
-    def of(cls, before: bytes, after: bytes, new_before: bytes, new_after: bytes) -> Template:
-        """Make a template of what surrounds the string in an event's data, before and after."""
-        prefix, suffix = _DATA + before, after + _END
-        new_prefix, new_suffix = _DATA + new_before, new_after + _END
-        unchanged = (new_prefix, new_suffix) == (prefix, suffix)
-        return cls(
-            prefix=prefix,
-            suffix=suffix,
-            line_suffix=after,
-            between=suffix + prefix,
-            begin=len(prefix),
-            end=-len(suffix),
-            line_end=-len(after),
-            new=None if unchanged else (new_prefix, new_suffix + new_prefix, new_suffix),
-        )
-
-    def resembles(self, line: bytes) -> bool:
-        """Tell whether a line looks like the template's; nothing is proven by it."""
-        return line.startswith(self.prefix) and line.endswith(self.line_suffix)
-
-    def forward_line(self, line: bytes) -> bytes | None:
-        """Return one event's line as it leaves; None if it is not like the template."""
-        if not self.resembles(line):
-            return None
-        string = line[self.begin : self.line_end]
-        try:
-            _decode_string(string)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        if self.new is None:
-            return line
-        return b"".join((self.new[0], string, self.new[2][:-2]))
-
-    def forward(self, data: bytes) -> tuple[bytes, int] | None:
-        """Return a read as it leaves, itself if it is unchanged, and how many events it holds.
+    def match(self, data: bytes) -> tuple[list[bytes], list[str]] | None:
+        """Return the texts of a read, as they came and decoded.
 
         None if it is not whole events that are all like the template.
         """
         if not (data.startswith(self.prefix) and data.endswith(self.suffix)):
             return None
-        inner = data[self.begin : self.end]
-        strings = [inner]
+        tail, step = self.tail, len(self.between)
+        begin = at = len(self.prefix)
+        last = len(data) - len(self.suffix)
+        texts, index = [], data.index
         try:
-            if _LINE_FEED not in inner:
-                _decode_string(inner)
-            else:
-                line_end, begin = self.line_end, self.begin
-                strings = [line[begin:line_end] for line in data.split(b"\n")[:-1:2]]
-                if self.between.join(strings) != inner:
-                    return None
-                if len(_decode_strings(b"[%b]" % b",\n".join(strings))) != len(strings):
-                    return None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            while at <= last:
+                end = index(tail, at)
+                texts.append(data[at:end])
+                at = end + step
+            if self.between.join(texts) != data[begin:last]:
+                return None
+            strings = _decode_strings(b'["%b"]' % b'",\n"'.join(texts))
+        except ValueError:  # not found, or no UTF-8, or no JSON
             return None
-        if self.new is None:
-            return data, len(strings)
-        prefix, between, suffix = self.new
-        return b"".join((prefix, between.join(strings), suffix)), len(strings)
+        return (texts, strings) if len(strings) == len(texts) else None
+
+    def changed(self, texts: list[bytes]) -> bytes:
+        """Return the events with these texts, as they leave; there is at least one."""
+        return b"".join((self.new_prefix, self.new_between.join(texts), self.new_suffix))
+
+    def data(self, text: bytes) -> bytes:
+        """Return the data of the event with this text, as it came."""
+        return b"%b%b%b" % (self.prefix[len(_DATA) :], text, self.suffix[: -len(_END)])
+
+    def chunk(self, string: str) -> Any:
+        """Make the chunk of the event with this string."""
+        copy_chunk, copy_choice, copy_delta = self.copies  # type: ignore[misc]  # asked for
+        delta = copy_delta()
+        setattr(delta, self.name, string)
+        if self.has_calls:
+            delta.tool_calls = []
+        choice = copy_choice()
+        choice.delta = delta
+        chunk = copy_chunk()
+        chunk.choices = [choice]
+        return chunk
 
 
-def cut_around_string(line: bytes) -> tuple[bytes, bytes] | None:
-    """Cut an event's data in two around the string that will vary; None if it is no template."""
-    data = line.removeprefix(_DATA)
-    probe = Observer()
-    chunk = probe.observe(data)
-    if chunk is None or probe.finish_reasons or probe.usage or probe.error is not None:
+class Learner:
+    """Keeps a stream's template, and learns a new one when it is of no use any more.
+
+    `decode` makes the chunks that are asked for, if any are; `change` makes what leaves out of what
+    comes. An event is looked at more and more rarely, as long as no template is of any use.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any] | None = None,
+        change: Callable[[bytes], bytes | None] | None = None,
+    ) -> None:
+        self.template: Template | None = None
+        self._decode = decode
+        self._change = change
+        self._skip = self._skipped = 0
+
+    def used(self) -> None:
+        """Take note that the template was of use."""
+        self._skip = self._skipped = 0
+
+    def learn(self, data: bytes, chunk: wire.ChatCompletionStreamResponse) -> bool:
+        """Look at an event that had to be decoded; tell whether there is a new template."""
+        self._skipped += 1
+        if self._skipped <= self._skip:
+            return False
+        self._skip, self._skipped = min(2 * self._skip + 1, _MOST_SKIPPED), 0
+        cut = _cut(data, chunk)
+        template = cut and self._template_of(*cut)
+        if template:
+            self.template = template
+        return bool(template)
+
+    def _template_of(self, name: str, before: bytes, after: bytes) -> Template | None:
+        marked = before + _MARK + after
+        try:
+            changed = self._change(marked) if self._change else marked
+            copies = _copies(self._decode, marked, name) if self._decode else None
+        except InvalidChunk:
+            return None
+        if changed is None or changed.count(_MARK) != 1:
+            return None
+        if self._decode and not copies:
+            return None
+        new_before, _, new_after = changed.partition(_MARK)
+        prefix, suffix = _DATA + before, after + _END
+        new_prefix, new_suffix = _DATA + new_before, new_after + _END
+        return Template(
+            prefix=prefix,
+            suffix=suffix,
+            between=suffix + prefix,
+            tail=suffix[:_TAIL],
+            new_prefix=new_prefix,
+            new_suffix=new_suffix,
+            new_between=new_suffix + new_prefix,
+            unchanged=changed == marked,
+            copies=copies and copies[:3],
+            name=name,
+            has_calls=bool(copies and copies[3]),
+        )
+
+
+def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, bytes, bytes] | None:
+    """Find the text that will vary, and cut the data around it; None if it is no template."""
+    choices = chunk.choices
+    if not choices or not choices[0].delta or _MARK in data:
         return None
-    if not chunk.choices or not chunk.choices[0].delta or MARK in data:
+    if chunk.usage or chunk.error not in (UNSET, None) or any(c.finish_reason for c in choices):
         return None
-    for name in _VARYING:
-        if getattr(chunk.choices[0].delta, name):
-            key = b'"%b":' % name.encode()
-            begin = data.find(key + b'"') + len(key)
-            string = _JSON_STRING.match(data, begin)
-            if begin >= len(key) and string:
-                return data[:begin], data[string.end() :]
+    for name, pattern in _VARYING.items():
+        found = pattern.search(data) if getattr(choices[0].delta, name) else None
+        if found:
+            return name, data[: found.start(1)], data[found.end(1) :]
     return None
+
+
+def _copies(
+    decode: Callable[[bytes], Any], marked: bytes, name: str
+) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any], bool] | None:
+    """Return what copies the chunk, its choice and its delta, and whether it has an empty list.
+
+    None if the text is not the first delta's, if anything else in the chunk could be changed, or
+    if two decodes differ: the mirror makes up an id that is missing.
+    """
+    chunk = decode(marked)
+    if type(chunk) not in _FAMILIES:
+        return None
+    if len(chunk.choices) != 1 or chunk != decode(marked):
+        return None
+    choice = chunk.choices[0]
+    delta = choice.delta
+    if getattr(delta, name) != _MARK.decode():
+        return None
+    has_calls = delta.tool_calls == []
+    own = {"choices", "delta", *(["tool_calls"] if has_calls else [])}
+    for struct in (chunk, choice, delta):
+        for field in struct.__struct_fields__:
+            if field not in own and not isinstance(getattr(struct, field), _IMMUTABLE):
+                return None
+    return chunk.__copy__, choice.__copy__, delta.__copy__, has_calls

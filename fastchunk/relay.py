@@ -19,16 +19,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET
 
 from . import wire
-from ._template import MARK, Template, cut_around_string
+from ._template import Learner, Template
 from .codec import encode
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
-from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, data_lines, parse_block
+from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
 from .stream import Observer, is_whole
 
 __all__ = ["Relay"]
@@ -37,7 +37,6 @@ Chunk = wire.ChatCompletionStreamResponse
 OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
-_MOST_SKIPPED = 64
 
 
 class Relay:
@@ -70,8 +69,7 @@ class Relay:
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer()
         self._parser = BlockParser()
-        self._template: Template | None = None
-        self._skip = self._skipped = 0
+        self._learner = Learner(wire.decode if on_chunk else None, self._changed)
         self._ready: list[bytes] = []
         self._failure: BaseException | None = None
 
@@ -120,25 +118,16 @@ class Relay:
         Raises `EventTooLarge`, after what came before has been returned; what `on_chunk` raises,
         with what came before it left for `close`; and the same again after that.
         """
-        template = self._template
-        if (
-            template is not None
-            and self._on_chunk is None
-            and type(data) is bytes
-            and not self._splitter.pending
-        ):
-            shortened = template.forward(data)
-            if shortened is not None and len(data) <= self._limit:
-                out, count = shortened
-                self._seen.events += count
-                self._seen.chunks += count
-                return out
+        if type(data) is bytes and not self._splitter.pending and len(data) <= self._limit:
+            repeated = self._repeat(data)
+            if repeated is not None:
+                return repeated
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
         out = self._forward(whole) if whole else b""
         if self._splitter.failed:
-            self._template = None  # so that the next call comes here again
+            self._learner.template = None  # so that the next call comes here again
         return out
 
     def close(self) -> bytes:
@@ -154,7 +143,7 @@ class Relay:
         if rest:
             data = parse_block(self._parser.without_bom(rest)).data
             if data is not None and is_whole(data):
-                out += self._forward_block(rest) or b""
+                out += self._forward_block(rest)
             else:
                 self.truncated = True
                 out += rest
@@ -166,81 +155,115 @@ class Relay:
         self._ready.clear()
         return ready
 
-    def _forward(self, whole: bytes) -> bytes:
-        """Go through whole blocks one by one; return `whole` itself if none was changed."""
-        lines = data_lines(whole)
-        try:
-            if lines is None:
-                return self._forward_blocks(whole)
-            out = self._forward_lines(whole, lines)
-        except BaseException as error:
-            self._failure, self._template = error, None
-            raise
-        if self._template_missed(lines):
-            self._learn(lines[-1])
-        return out
+    def _repeat(self, data: bytes) -> bytes | None:
+        """Forward a read that is like what came before, itself if unchanged; None if it is not."""
+        template = self._learner.template
+        matched = template and template.match(data)
+        if not template or not matched:
+            return None
+        self._learner.used()
+        texts, strings = matched
+        if self._on_chunk is not None:
+            return self._look(template, data, texts, strings)
+        self._seen.events += len(texts)
+        self._seen.chunks += len(texts)
+        return data if template.unchanged else template.changed(texts)
 
-    def _forward_lines(self, whole: bytes, lines: list[bytes]) -> bytes:
-        """Forward events that are one data line each, the usual shape."""
-        self._parser.started = True
-        observe, on_chunk, changing = self._observer(whole), self._on_chunk, self._changing
-        out: list[bytes] | None = None  # the lines to write, from the first change on
+    def _look(
+        self, template: Template, data: bytes, texts: list[bytes], strings: list[str]
+    ) -> bytes:
+        """Give each chunk of a read that matches a template to `on_chunk`."""
+        seen, on_chunk, make = self._seen, cast(OnChunk, self._on_chunk), template.chunk
+        ready: list[bytes] | None = None  # what leaves, from the first answer on
         position = 0
         try:
-            for position, line in enumerate(lines):
-                forwarded: bytes | None = line
-                chunk = observe(line[6:])
-                if chunk is not None:
-                    answer = None if on_chunk is None else on_chunk(chunk)
-                    if changing or answer is not None:
-                        forwarded = self._changed_line(line, chunk, answer)
-                        if forwarded is not line and out is None:
-                            out = lines[:position]
-                if out is not None and forwarded is not None:
-                    out.append(forwarded)
-        except BaseException:
-            self._ready = [line + b"\n\n" for line in (lines[:position] if out is None else out)]
+            for position, string in enumerate(strings):
+                seen.events += 1
+                seen.chunks += 1
+                chunk = make(string)
+                answer = on_chunk(chunk)
+                if answer is None and ready is None:
+                    continue
+                text = texts[position]
+                if ready is None:
+                    ready = _before(template, texts, position)
+                if answer is None or (answer is chunk and chunk == make(string)):
+                    ready.append(template.changed([text]))
+                else:
+                    ready.append(_framed(self._answered(answer, chunk, template.data(text))))
+        except BaseException as error:
+            self._ready += _before(template, texts, position) if ready is None else ready
+            self._fail(error)
             raise
-        if out is None:
-            return whole
-        out.append(b"")
-        return b"\n\n".join(out)
+        if ready is not None:
+            return b"".join(ready)
+        return data if template.unchanged else template.changed(texts)
 
-    def _observer(self, whole: bytes) -> Callable[[bytes], Chunk | None]:
-        """Choose how to decode a read's events: the check for UTF-8 may be made for all at once."""
-        return self._seen.observe_utf8 if _is_utf8(whole) else self._seen.observe
+    def _forward(self, whole: bytes) -> bytes:
+        """Go through whole blocks one by one; return `whole` itself if none was changed."""
+        plain = plain_data(whole)
+        try:
+            if plain is None:
+                changed = self._forward_blocks(blocks(whole))
+            else:
+                changed = self._forward_plain(whole, plain)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        ready = self._take_ready()
+        return ready if changed else whole
 
-    def _changed_line(self, line: bytes, chunk: Chunk, answer: object) -> bytes | None:
-        """Return a data line with what is to be changed, itself if nothing; None: withheld."""
-        if answer is None and self._template is not None:
-            spliced = self._template.forward_line(line)
-            if spliced is not None:
-                return spliced
-        data = line[6:]
-        changed = self._answered(answer, chunk, data)
-        return line if changed == data else changed and b"data: " + changed
-
-    def _forward_blocks(self, whole: bytes) -> bytes:
-        """Forward blocks of any shape."""
-        changed = False
-        for block in blocks(whole):
-            forwarded = self._forward_block(block)
+    def _forward_plain(self, whole: bytes, plain: list[bytes]) -> bool:
+        """Forward events of the usual shape; tell whether anything changed."""
+        observe = self._seen.observe_utf8 if _is_utf8(whole) else self._seen.observe
+        changed, begin = False, 0
+        self._parser.started = True
+        for data in plain:
+            end = begin + len(data) + 8
+            block, begin = whole[begin:end], end
+            template = self._learner.template
+            forwarded = self._repeat(block)
+            if forwarded is None:
+                forwarded = self._forward_event(block, data, observe(data))
+            self._ready.append(forwarded)
             changed = changed or forwarded is not block
-            self._ready.append(forwarded or b"")
-        out = self._take_ready()
-        return out if changed else whole
+            if template is not self._learner.template:  # there is a new one: try the rest
+                rest = whole[begin:]
+                forwarded = self._repeat(rest)
+                if forwarded is not None:
+                    self._ready.append(forwarded)
+                    return changed or forwarded is not rest
+        return changed
 
-    def _forward_block(self, block: bytes) -> bytes | None:
-        """Return the block, itself if it is unchanged, or None if it is withheld."""
+    def _forward_blocks(self, found: list[bytes]) -> bool:
+        """Forward blocks of any shape; tell whether anything changed."""
+        changed = False
+        for block in found:
+            forwarded = self._forward_block(block)
+            self._ready.append(forwarded)
+            changed = changed or forwarded is not block
+        return changed
+
+    def _forward_block(self, block: bytes) -> bytes:
         fields = self._parser.parse(block)
-        chunk = None if fields.data is None else self._seen.observe(fields.data, fields.event)
-        if fields.data is None or chunk is None:
+        if fields.data is None:
             return block
+        chunk = self._seen.observe(fields.data, fields.event)
+        return self._forward_event(block, fields.data, chunk)
+
+    def _forward_event(self, block: bytes, data: bytes, chunk: Chunk | None) -> bytes:
+        """Return an event's block as it leaves: itself if it is unchanged, none if withheld."""
+        if chunk is None:
+            return block
+        self._learner.learn(data, chunk)
         answer = None if self._on_chunk is None else self._on_chunk(chunk)
-        data = self._answered(answer, chunk, fields.data)
-        if data == fields.data:
+        changed = self._answered(answer, chunk, data)
+        if changed == data:
             return block
-        return None if data is None else _with_data(block, data)
+        return b"" if changed is None else _with_data(block, changed)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure, self._learner.template = error, None
 
     def _answered(self, answer: object, chunk: Chunk, data: bytes) -> bytes | None:
         """Return the data of a chunk after `on_chunk`'s answer and all changes; None: withheld."""
@@ -274,32 +297,6 @@ class Relay:
                 data = edit(data, {"usage": DROP})
         return data
 
-    # --- learning the shortcut that `_template` explains ---
-
-    def _template_missed(self, lines: list[bytes]) -> bool:
-        """Tell whether to learn a new template: more and more rarely, while they are of no use."""
-        if self._on_chunk is not None and not self._changing:
-            return False
-        if self._template is not None and self._template.resembles(lines[-1]):
-            self._skip = 0
-            return False
-        self._skipped += 1
-        if self._skipped <= self._skip:
-            return False
-        self._skip, self._skipped = min(2 * self._skip + 1, _MOST_SKIPPED), 0
-        return True
-
-    def _learn(self, line: bytes) -> None:
-        """Make a template of an event, if it can be one."""
-        cut = cut_around_string(line)
-        try:
-            changed = cut and self._changed(cut[0] + MARK + cut[1])
-        except InvalidChunk:
-            return
-        if cut and changed and changed.count(MARK) == 1:
-            before, _, after = changed.partition(MARK)
-            self._template = Template.of(*cut, before, after)
-
 
 def _is_utf8(data: bytes) -> bool:
     if data.isascii():
@@ -311,8 +308,19 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
+def _before(template: Template, texts: list[bytes], position: int) -> list[bytes]:
+    """Return the events before one of a read that matches a template, as they leave."""
+    return [template.changed(texts[:position])] if position else []
+
+
+def _framed(data: bytes | None) -> bytes:
+    return b"" if data is None else b"data: %b\n\n" % data
+
+
 def _with_data(block: bytes, data: bytes) -> bytes:
     """Put new data into a block: one data line in the first one's place, the other lines as is."""
+    if block[:6] == b"data: " and block.find(b"\n") == len(block) - 2:
+        return _framed(data)
     parts, placed = [], False
     for line, end in _LINE.findall(block):
         start = 3 if line.startswith(BOM) else 0

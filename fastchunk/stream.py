@@ -22,8 +22,9 @@ import msgspec
 from msgspec import UNSET
 
 from . import wire
+from ._template import Learner
 from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
-from .sse import DONE, MAX_EVENT_SIZE, Event, EventDecoder
+from .sse import DONE, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, plain_data
 
 __all__ = ["ChunkStream", "Family", "Observer", "aiter_chunks", "iter_chunks"]
 
@@ -142,8 +143,11 @@ class ChunkStream(Generic[C]):
         self.truncated = False
         """Whether the stream ended where it should not have; known after `close`."""
         self._decode = family.decode
-        self._decoder = EventDecoder(max_event_size=max_event_size)
+        self._limit = max_event_size
+        self._splitter = BlockSplitter(max_event_size)
+        self._parser = BlockParser()
         self._seen = Observer()
+        self._learner = Learner(self._decode)
 
     @property
     def done(self) -> bool:
@@ -176,34 +180,70 @@ class ChunkStream(Generic[C]):
 
     def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Do what `feed` does, and return in their places the errors that iterators raise."""
-        return self._items(self._decoder.feed(data))
+        if type(data) is bytes and not self._splitter.pending and len(data) <= self._limit:
+            repeated = self._repeat(data)
+            if repeated is not None:
+                return repeated
+        items = self._items(self._splitter.feed(data))
+        if self._splitter.failed:
+            self._learner.template = None  # so that the next call comes here again
+        return items
 
     def end(self) -> list[C | FastchunkError]:
         """Do what `close` does, and return the error that iterators raise."""
-        try:
-            items = self._items(self._decoder.close())
-            rest = b""
-        except TruncatedStream as error:
-            rest = error.data
-            items = self._unfinished(rest)
-        if not self.done and (not self._seen.complete or (rest and not items)):
+        whole, rest = self._splitter.close()
+        items = self._items(whole)
+        if rest:
+            fields = self._parser.parse(rest)
+            if fields.data is not None and is_whole(fields.data):
+                self._take_event(fields.data, fields.event, items)
+                rest = b""
+        if not self.done and (rest or not self._seen.complete):
             self.truncated = True
             items.append(TruncatedStream("the stream ended before it was complete", rest))
         return items
 
-    def _items(self, events: list[Event]) -> list[C | FastchunkError]:
+    def _repeat(self, data: bytes) -> list[C | FastchunkError] | None:
+        """Make the chunks of a read that is like what came before; None if it is not."""
+        template = self._learner.template
+        matched = template and template.match(data)
+        if not template or not matched:
+            return None
+        self._learner.used()
+        _, strings = matched
+        self._seen.events += len(strings)
+        self._seen.chunks += len(strings)
+        return list(map(template.chunk, strings))
+
+    def _items(self, whole: bytes) -> list[C | FastchunkError]:
+        """Go through whole blocks one by one."""
         items: list[C | FastchunkError] = []
-        for event in events:
-            if self._seen.done:
-                break
-            self._take_event(event.data, event.event, items)
+        if not whole:
+            return items
+        plain, begin = plain_data(whole), 0
+        if plain is None:
+            for fields in map(self._parser.parse, blocks(whole)):
+                if fields.data is not None:
+                    self._take_event(fields.data, fields.event, items)
+            return items
+        self._parser.started = True
+        for data in plain:
+            begin += len(data) + 8
+            if self._take_event(data, "message", items):  # there is a new template: try the rest
+                repeated = self._repeat(whole[begin:])
+                if repeated is not None:
+                    return items + repeated
         return items
 
-    def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> None:
+    def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> bool:
+        """Take one event; tell whether there is a new template to try."""
         seen = self._seen
+        if seen.done:
+            return False
         before = seen.invalid, seen.error
-        chunk: Any = seen.observe(data, event)
-        if chunk is not None and self._decode is not wire.decode:
+        noted = seen.observe(data, event)
+        chunk: Any = noted
+        if noted is not None and self._decode is not wire.decode:
             try:
                 chunk = self._decode(data)
             except InvalidChunk as error:
@@ -215,13 +255,9 @@ class ChunkStream(Generic[C]):
             items.append(seen.why_invalid)
         if seen.error is not before[1]:
             items.append(UpstreamError(seen.error))
-
-    def _unfinished(self, rest: bytes) -> list[C | FastchunkError]:
-        """Deliver the block at the end after all, if it is a whole chunk or `[DONE]`."""
-        fields = self._decoder.parser.parse(rest)
-        if fields.data is None or not is_whole(fields.data):
-            return []
-        return self._items([Event(fields.data, fields.event)])
+        if seen.done:
+            self._learner.template = None  # what comes after is not looked at
+        return chunk is not None and noted is not None and self._learner.learn(data, noted)
 
 
 def is_whole(data: bytes) -> bool:
