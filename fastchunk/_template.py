@@ -31,7 +31,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -55,20 +55,24 @@ _FAMILIES = (models.ChatCompletionStreamResponse, wire.ChatCompletionStreamRespo
 _IMMUTABLE = (str, int, float, Raw, UnsetType, type(None))
 _MOST_SKIPPED = 256
 
+_decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
+
+
+Match: TypeAlias = Callable[[bytes], "tuple[list[bytes], list[str]] | None"]
 
 
 class Template(msgspec.Struct, frozen=True, gc=False):
     """An event cut around the text that varies, as it comes and as it leaves."""
 
-    prefix: bytes
-    """Up to and with the opening quote."""
-    suffix: bytes
-    """From the closing quote to the end, the empty line included."""
-    between: bytes
-    """From one event's text to the next one's: the suffix and the prefix."""
-    tail: bytes
-    """The suffix's first bytes; in a JSON string they could only stand with an escape."""
+    match: Match
+    """Return the texts of a read, as they came and decoded.
+
+    None if it is not whole events that are all like the template.
+    """
+    before: bytes
+    after: bytes
+    """The data around the text, the quotes included, as it comes."""
     new_prefix: bytes
     new_suffix: bytes
     new_between: bytes
@@ -82,36 +86,13 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     has_calls: bool
     """Whether the delta has an empty list of tool calls, which every chunk needs for itself."""
 
-    def match(self, data: bytes) -> tuple[list[bytes], list[str]] | None:
-        """Return the texts of a read, as they came and decoded.
-
-        None if it is not whole events that are all like the template.
-        """
-        if not (data.startswith(self.prefix) and data.endswith(self.suffix)):
-            return None
-        tail, step = self.tail, len(self.between)
-        begin = at = len(self.prefix)
-        last = len(data) - len(self.suffix)
-        texts, index = [], data.index
-        try:
-            while at <= last:
-                end = index(tail, at)
-                texts.append(data[at:end])
-                at = end + step
-            if self.between.join(texts) != data[begin:last]:
-                return None
-            strings = _decode_strings(b'["%b"]' % b'",\n"'.join(texts))
-        except ValueError:  # not found, or no UTF-8, or no JSON
-            return None
-        return (texts, strings) if len(strings) == len(texts) else None
-
     def changed(self, texts: list[bytes]) -> bytes:
         """Return the events with these texts, as they leave; there is at least one."""
-        return b"".join((self.new_prefix, self.new_between.join(texts), self.new_suffix))
+        return self.new_prefix + self.new_between.join(texts) + self.new_suffix
 
     def data(self, text: bytes) -> bytes:
         """Return the data of the event with this text, as it came."""
-        return b"%b%b%b" % (self.prefix[len(_DATA) :], text, self.suffix[: -len(_END)])
+        return self.before + text + self.after
 
     def chunk(self, string: str) -> Any:
         """Make the chunk of the event with this string."""
@@ -125,6 +106,37 @@ class Template(msgspec.Struct, frozen=True, gc=False):
         chunk = copy_chunk()
         chunk.choices = [choice]
         return chunk
+
+
+def _matcher(prefix: bytes, suffix: bytes) -> Match:
+    """Build a template's `match` from what surrounds the text in its event."""
+    between, begin = suffix + prefix, len(prefix)
+    step, after = len(between), len(suffix)
+    tail = suffix[:_TAIL]  # in a JSON string they could only stand with an escape
+
+    def match(data: bytes) -> tuple[list[bytes], list[str]] | None:
+        last = len(data) - after
+        try:
+            if last < begin + step:  # one event
+                text = data[begin:last]
+                if prefix + text + suffix != data:
+                    return None
+                return [text], [_decode_string(b'"' + text + b'"')]
+            if not data.endswith(suffix):
+                return None
+            texts, at, index = [], begin, data.index
+            while at <= last:
+                end = index(tail, at)
+                texts.append(data[at:end])
+                at = end + step
+            if prefix + between.join(texts) + suffix != data:
+                return None
+            strings = _decode_strings(b'["' + b'",\n"'.join(texts) + b'"]')
+        except ValueError:  # not found, or no UTF-8, or no JSON
+            return None
+        return (texts, strings) if len(strings) == len(texts) else None
+
+    return match
 
 
 class Learner:
@@ -142,18 +154,16 @@ class Learner:
         self.template: Template | None = None
         self._decode = decode
         self._change = change
-        self._skip = self._skipped = 0
-
-    def used(self) -> None:
-        """Take note that the template was of use."""
-        self._skip = self._skipped = 0
+        self.skip = 0
+        """How many events not to look at; whoever has used the template sets it to 0."""
+        self._skipped = 0
 
     def learn(self, data: bytes, chunk: wire.ChatCompletionStreamResponse) -> bool:
         """Look at an event that had to be decoded; tell whether there is a new template."""
         self._skipped += 1
-        if self._skipped <= self._skip:
+        if self._skipped <= self.skip:
             return False
-        self._skip, self._skipped = min(2 * self._skip + 1, _MOST_SKIPPED), 0
+        self.skip, self._skipped = min(2 * self.skip + 1, _MOST_SKIPPED), 0
         cut = _cut(data, chunk)
         template = cut and self._template_of(*cut)
         if template:
@@ -172,13 +182,11 @@ class Learner:
         if self._decode and not copies:
             return None
         new_before, _, new_after = changed.partition(_MARK)
-        prefix, suffix = _DATA + before, after + _END
         new_prefix, new_suffix = _DATA + new_before, new_after + _END
         return Template(
-            prefix=prefix,
-            suffix=suffix,
-            between=suffix + prefix,
-            tail=suffix[:_TAIL],
+            match=_matcher(_DATA + before, after + _END),
+            before=before,
+            after=after,
             new_prefix=new_prefix,
             new_suffix=new_suffix,
             new_between=new_suffix + new_prefix,

@@ -69,6 +69,7 @@ class Relay:
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer()
         self._parser = BlockParser()
+        self._repeated = self._repeat_seen if on_chunk else self._repeat_unseen
         self._learner = Learner(wire.decode if on_chunk else None, self._changed)
         self._ready: list[bytes] = []
         self._failure: BaseException | None = None
@@ -118,10 +119,11 @@ class Relay:
         Raises `EventTooLarge`, after what came before has been returned; what `on_chunk` raises,
         with what came before it left for `close`; and the same again after that.
         """
-        if type(data) is bytes and not self._splitter.pending and len(data) <= self._limit:
-            repeated = self._repeat(data)
-            if repeated is not None:
-                return repeated
+        template = self._learner.template
+        if template is not None and type(data) is bytes and not self._splitter.pending:
+            matched = template.match(data)
+            if matched is not None and len(data) <= self._limit:
+                return self._repeated(template, data, *matched)
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
@@ -158,21 +160,26 @@ class Relay:
     def _repeat(self, data: bytes) -> bytes | None:
         """Forward a read that is like what came before, itself if unchanged; None if it is not."""
         template = self._learner.template
-        matched = template and template.match(data)
-        if not template or not matched:
+        matched = None if template is None else template.match(data)
+        if template is None or matched is None:
             return None
-        self._learner.used()
-        texts, strings = matched
-        if self._on_chunk is not None:
-            return self._look(template, data, texts, strings)
-        self._seen.events += len(texts)
-        self._seen.chunks += len(texts)
+        return self._repeated(template, data, *matched)
+
+    def _repeat_unseen(
+        self, template: Template, data: bytes, texts: list[bytes], _: list[str]
+    ) -> bytes:
+        """Forward a read that matches a template."""
+        self._learner.skip = 0
+        seen, count = self._seen, len(texts)
+        seen.events += count
+        seen.chunks += count
         return data if template.unchanged else template.changed(texts)
 
-    def _look(
+    def _repeat_seen(
         self, template: Template, data: bytes, texts: list[bytes], strings: list[str]
     ) -> bytes:
-        """Give each chunk of a read that matches a template to `on_chunk`."""
+        """Do the same, and give each chunk to `on_chunk`."""
+        self._learner.skip = 0
         seen, on_chunk, make = self._seen, cast(OnChunk, self._on_chunk), template.chunk
         ready: list[bytes] | None = None  # what leaves, from the first answer on
         position = 0

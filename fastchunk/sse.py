@@ -213,6 +213,8 @@ def plain_data(whole: bytes) -> list[bytes] | None:
     """
     if whole[:6] != b"data: " or _RETURN in whole:
         return None
+    if whole.find(b"\n") == len(whole) - 2:
+        return [whole[6:-2]]
     data = whole[6:-2].split(b"\n\ndata: ")
     # As many line ends as these blocks have: none is inside one, and the last two are at the end.
     return data if whole.count(b"\n") == 2 * len(data) else None

@@ -206,10 +206,12 @@ class ChunkStream(Generic[C]):
     def _repeat(self, data: bytes) -> list[C | FastchunkError] | None:
         """Make the chunks of a read that is like what came before; None if it is not."""
         template = self._learner.template
-        matched = template and template.match(data)
-        if not template or not matched:
+        if template is None:
             return None
-        self._learner.used()
+        matched = template.match(data)
+        if matched is None:
+            return None
+        self._learner.skip = 0
         _, strings = matched
         self._seen.events += len(strings)
         self._seen.chunks += len(strings)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, encode, wire
+from fastchunk._template import _MARK
 from fastchunk.sse import blocks
 from tests.streams import recorded
 
@@ -46,7 +47,17 @@ def state(relay: Relay) -> tuple[Any, ...]:
 def plainly(raw: bytes, **options: Any) -> tuple[bytes, Relay]:
     """Relay one event at a time, each in a relay that has learned nothing yet."""
     out = [relayed([block], **options)[0] for block in blocks(raw)]
-    return b"".join(out), relayed([raw], on_chunk=lambda _: None)[1]
+    relay = unlearned()
+    relay.feed(raw)
+    relay.close()
+    return b"".join(out), relay
+
+
+def unlearned(**options: Any) -> Relay:
+    """Return a relay that decodes every event."""
+    relay = Relay(**options)
+    relay._learner.skip = sys.maxsize
+    return relay
 
 
 # --- 1. unchanged means untouched ---------------------------------------------------------------
@@ -438,6 +449,107 @@ def test_any_stream_leaves_as_if_each_event_were_decoded(pieces: list[bytes], da
         assert state(relay) == state(plain)
 
 
+@settings(max_examples=300)
+@given(st.lists(_PIECES, max_size=12))
+def test_on_chunk_sees_what_it_would_if_each_event_were_decoded(pieces: list[bytes]) -> None:
+    seen: list[Any] = []
+    shortcut, plain = Relay(on_chunk=seen.append), unlearned(on_chunk=seen.append)
+    for piece in pieces:
+        shortcut.feed(piece)
+    after, seen[:] = seen[:], []
+    plain.feed(b"".join(pieces))
+    assert after == seen
+    assert list(map(encode, after)) == list(map(encode, seen))
+
+
+def test_chunks_share_nothing_that_can_be_changed() -> None:
+    event = chunk(head='"id":"c","system_fingerprint":"f"').replace(
+        b'"finish_reason"', b'"logprobs":null,"finish_reason"'
+    )
+    event = event.replace(b'"delta":{', b'"delta":{"tool_calls":[],')
+    seen: list[Any] = []
+    relay = Relay(on_chunk=seen.append)
+    relay.feed(event)
+    relay.feed(event * 2)
+    for one in seen:
+        one.choices[0].delta.tool_calls.append(wire.DeltaToolCall())
+        one.choices[0].delta.role = one.choices[0].finish_reason = one.id = "changed"
+        one.choices.append(wire.ChatCompletionResponseStreamChoice())
+    relay.feed(event)
+    assert seen[-1] == wire.decode(event[6:])
+    assert len({id(part) for c in seen for part in (c, c.choices, *c.choices)}) == 4 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b'"tool_calls":[{"index":0}],',
+        b'"content":"twice",',
+        b'"function_call":{"name":"f"},',
+    ],
+)
+def test_what_holds_more_than_a_text_is_decoded_for_on_chunk(extra: bytes) -> None:
+    event = chunk().replace(b'"delta":{', b'"delta":{' + extra)
+    seen: list[Any] = []
+    relay = Relay(on_chunk=seen.append)
+    relay.feed(event * 3)
+    assert seen == [wire.decode(event[6:])] * 3
+    assert relay._learner.template is None
+
+
+def test_two_choices_in_one_event_are_decoded_for_on_chunk() -> None:
+    event = chunk().replace(b'"choices":[', b'"choices":[{"index":1},')
+    event = event.replace(b'{"index":1},', b"").replace(b"}]}", b'},{"index":1}]}')
+    seen: list[Any] = []
+    relay = Relay(on_chunk=seen.append)
+    relay.feed(event * 2)
+    assert [len(one.choices) for one in seen] == [2, 2]
+    assert relay._learner.template is None
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_what_on_chunk_raises_in_a_learned_stream(at: int) -> None:
+    calls = 0
+
+    def look(one: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2 + at:
+            raise LookupError("mine")
+        return one
+
+    relay = Relay(on_chunk=look, set={"model": "a"})
+    first = relay.feed(chunk())
+    with pytest.raises(LookupError, match="mine"):
+        relay.feed(chunk() * 5)
+    assert relay.close() == first * at
+    assert (relay.events, relay.chunks) == (2 + at, 2 + at)
+
+
+def test_answers_in_a_learned_stream() -> None:
+    def answer(one: Any) -> Any:
+        content = one.choices[0].delta.content
+        if content == "drop":
+            return DROP
+        if content == "change":
+            one.choices[0].delta.content = "changed"
+            return one
+        return one if content == "same" else None
+
+    names = ["x", "same", "change", "x", "drop", "same"]
+    events = [chunk(json.dumps(name)) for name in names]
+    expected = [
+        event.replace(b'"change"', b'"changed"') for event in events if b"drop" not in event
+    ]
+    relay = Relay(on_chunk=answer)
+    assert relay.feed(events[0]) == events[0]
+    assert relay.feed(b"".join(events)) == b"".join(expected)
+    relay = Relay(on_chunk=answer, set={"model": "a"})
+    relay.feed(events[0])
+    restamped = b"".join(expected).replace(b'"model":"m"', b'"model":"a"')
+    assert relay.feed(b"".join(events)) == restamped
+
+
 @pytest.mark.parametrize("options", [{"set": {"model": "a"}}, {"strip_usage": True}])
 def test_no_depth_of_nesting_makes_the_relay_fail(options: dict[str, Any]) -> None:
     outcomes = set()
@@ -470,16 +582,15 @@ def test_a_chunk_that_cannot_be_edited_is_forwarded_and_counted(
         b'data: {"model":"m","choices":[]}\n\n',
         b'data: {"model":"m","choices":[{"index":0}]}\n\n',
         b'data: {"model":"m","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
-        b'data: {"model":"m","choices":[{"index":0,"delta":{"content" :"spaced"}}]}\n\n',
         b'data: {"model":"m","choices":[{"index":0,"delta":{"content":["part"]}}]}\n\n',
-        chunk('"fastchunk:varies:7c1f0d"'),
+        chunk(f'"{_MARK.decode()}"'),
     ],
 )
 def test_what_is_no_template_is_decoded_every_time(event: bytes) -> None:
     out, relay = relayed([event, event, event * 3], set={"model": "a"})
     assert out == event.replace(b'"model":"m"', b'"model":"a"') * 5
     assert relay.chunks == 5
-    assert relay._template is None
+    assert relay._learner.template is None
 
 
 # --- limits -------------------------------------------------------------------------------------

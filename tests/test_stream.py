@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastchunk import (
     ChunkStream,
@@ -215,3 +219,74 @@ def test_recorded_streams_at_awkward_cuts(path: Path) -> None:
             whole.error,
             whole.invalid,
         )
+
+
+# The shortcut for a stream's own repetition
+
+
+def _unlearned(family: Any) -> ChunkStream[Any]:
+    stream = ChunkStream(family)
+    stream._learner.skip = sys.maxsize
+    return stream
+
+
+_PIECES = st.sampled_from(
+    [
+        *(events(A), events(B), events(A, B, A), events(END), events(USAGE), events(ERROR)),
+        *(events(OPENROUTER), events(b"[DONE]"), events(b"{"), events(b"null"), b": ping\n\n"),
+        events(A.replace(b'"A"', b'"\\ud800"')),
+        events(A.replace(b'"A"', b'"\xff"')),
+        events(A.replace(b'"A"', b"null")),
+        events(A.replace(b'"A"', b'"A","tool_calls":[]')),
+        events(A.replace(b'{"model"', b'{"id":"c","created":1,"model"')),
+        events(A.replace(b'":', b'": ')),
+        events(A).replace(b"\n", b"\r\n"),
+    ]
+)
+
+
+@pytest.mark.parametrize("family", [wire, models])
+@settings(max_examples=200)
+@given(pieces=st.lists(_PIECES, max_size=10))
+def test_the_shortcut_makes_the_chunks_that_a_decoder_makes(
+    family: Any, pieces: list[bytes]
+) -> None:
+    shortcut, plain = ChunkStream(family), _unlearned(family)
+    taken = [item for piece in pieces for item in shortcut.take(piece)] + shortcut.end()
+    expected = [*plain.take(b"".join(pieces)), *plain.end()]
+    assert [_comparable(item) for item in taken] == [_comparable(item) for item in expected]
+    for name in ("done", "error", "invalid", "truncated"):
+        assert getattr(shortcut, name) == getattr(plain, name)
+
+
+def _comparable(item: Any) -> Any:
+    if isinstance(item, Exception):
+        return type(item), str(item)
+    if isinstance(item, models.ChatCompletionStreamResponse):
+        assert item.id
+        item.id = item.id if item.id == "c" else "made up"
+        item.created = item.created if item.created == 1 else 0
+    return item
+
+
+def test_ids_that_the_mirror_makes_up_are_not_repeated() -> None:
+    chunks = list(iter_chunks([events(A), events(A, A), events(A), events(b"[DONE]")], models))
+    assert len({chunk.id for chunk in chunks}) == len(chunks) == 4
+
+
+def test_a_family_of_ones_own_is_decoded() -> None:
+    class Own:
+        decode = staticmethod(msgspec.json.decode)
+
+    chunks = list(iter_chunks([events(A), events(A, B), events(b"[DONE]")], cast(Any, Own)))
+    assert chunks == [msgspec.json.decode(data) for data in (A, A, B)]
+
+
+def test_nothing_is_repeated_after_the_end_or_over_the_limit() -> None:
+    stream = ChunkStream(wire)
+    assert len(stream.feed(events(A) + events(A, A, b"[DONE]"))) == 3
+    assert stream.feed(events(A)) == []
+    small = ChunkStream(wire, max_event_size=200)
+    assert len(small.feed(events(A, b"x" * 300))) == 1
+    with pytest.raises(EventTooLarge):
+        small.feed(events(A))
