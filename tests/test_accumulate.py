@@ -426,7 +426,15 @@ def test_a_heading_that_never_comes() -> None:
 
 @pytest.mark.parametrize("name", ["system_fingerprint", "service_tier"])
 def test_the_last_of_what_may_come_late_stands(name: str) -> None:
-    given = [{}, {name: None}, {name: "early"}, {name: "late"}, {name: ""}, {name: None}, {}]
+    given: list[Json] = [
+        {},
+        {name: None},
+        {name: "early"},
+        {name: "late"},
+        {name: ""},
+        {name: None},
+        {},
+    ]
     assert getattr(_answer(*given), name) == "late"
     assert getattr(_answer(*given[:2], {name: ""}), name) is UNSET
 
@@ -608,7 +616,7 @@ def test_adding_copies_nothing_of_what_is_held(grown: Any) -> None:
 @pytest.mark.parametrize("grown", GROWING.values(), ids=GROWING)
 def test_the_last_of_many_adds_calls_as_much_as_an_early_one(grown: Any) -> None:
     made, chunk = Accumulator(), _decoded(grown(1))
-    counts = []
+    counts: list[int] = []
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
         counts[-1] += event in {"call", "c_call"}
