@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tracemalloc
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -251,6 +252,14 @@ CALLS: dict[str, tuple[list[list[Json]], list[tuple[Any, str, str]]]] = {
         [[_piece("a", "f", "{}")], [_piece("b", "g", "[]", index=1)]],
         [("a", "f", "{}"), ("b", "g", "[]")],
     ),
+    "indices-without-ids": (
+        [
+            [_piece("", "f", "{", index=0)],
+            [_piece("", "g", "[]", index=1)],
+            [_piece("", "", "}", index=0)],
+        ],
+        [(UNSET, "f", "{}"), (UNSET, "g", "[]")],
+    ),
     "indices-from-1": (
         [
             [_piece("a", "f", "{", index=1)],
@@ -411,10 +420,15 @@ def test_usage(given: list[Any], expected: Any, choices: Json) -> None:
     assert (usage.total_tokens if usage else usage) == expected
 
 
-def test_the_first_heading_that_says_something_stands() -> None:
+@pytest.mark.parametrize("order", list(permutations(["id", "created", "model"])), ids=" ".join)
+def test_the_first_of_the_heading_that_says_something_stands(order: tuple[str, ...]) -> None:
     azure = {"id": "", "created": 0, "model": "", "object": "", "choices": []}
-    other = {"id": "d", "created": 6, "model": "n"}
-    answer = _answer(azure, {"id": None}, {"id": "c"}, {**HEADING, "id": "e"}, other)
+    other = {"id": "other", "created": 6, "model": "other"}
+    nulls: Json = dict.fromkeys(order)
+    chunks: list[Json] = [azure, nulls]
+    for n, name in enumerate(order):
+        chunks.append({**{known: other[known] for known in order[:n]}, name: HEADING[name]})
+    answer = _answer(*chunks, other)
     assert (answer.id, answer.created, answer.model) == ("c", 5, "m")
     assert answer.object == "chat.completion"
 
@@ -581,6 +595,17 @@ def test_a_snapshot_is_the_answer_of_the_chunks_so_far(documents: list[Json]) ->
         assert made.snapshot() == _answer(*documents[:n])
 
 
+def test_lists_of_tokens_are_shared_with_nobody() -> None:
+    chunks = [_decoded(GROWING["logprobs"](2)) for _ in range(3)]
+    made, seen = Accumulator(), []
+    for chunk in chunks:
+        made.add(chunk)
+        seen.append(made.snapshot())
+    for held, expected in ((chunks, [2, 2, 2]), (seen, [2, 4, 6])):
+        logprobs = [one.choices[0].logprobs for one in held if one.choices]
+        assert [len(some.content or ()) for some in logprobs if some] == expected
+
+
 # --- cost ---
 
 GROWING: dict[str, Any] = {
@@ -600,14 +625,14 @@ def _decoded(choice: Json) -> wire.ChatCompletionStreamResponse:
 def test_adding_copies_nothing_of_what_is_held(grown: Any) -> None:
     # What is held is 100,000 characters, or pointers to tokens. Fifty adds that copied it would
     # take fifty times that; a list that grows is moved once or twice.
-    made, large, small = Accumulator(), _decoded(grown(100_000)), _decoded(grown(1))
-    made.add(large)
-    taken = 0
+    made = Accumulator()
+    made.add(_decoded(grown(100_000)))
+    taken, chunks = 0, [_decoded(grown(1)) for _ in range(50)]
     tracemalloc.start()
-    for _ in range(50):
+    for chunk in chunks:
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        made.add(small)
+        made.add(chunk)
         taken += tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     assert taken < 2_500_000
@@ -615,13 +640,14 @@ def test_adding_copies_nothing_of_what_is_held(grown: Any) -> None:
 
 @pytest.mark.parametrize("grown", GROWING.values(), ids=GROWING)
 def test_the_last_of_many_adds_calls_as_much_as_an_early_one(grown: Any) -> None:
-    made, chunk = Accumulator(), _decoded(grown(1))
+    made = Accumulator()
     counts: list[int] = []
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
         counts[-1] += event in {"call", "c_call"}
 
     for n in range(2000):
+        chunk = _decoded(grown(1))
         if n in {10, 1999}:
             counts.append(0)
             sys.setprofile(count)
