@@ -46,7 +46,8 @@ def _time_all(cases: Path, seconds: float) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         finished = _run(
-            *("-m", "pytest", "benchmarks/bench_codec.py", "benchmarks/bench_stream.py", "-q"),
+            *("-m", "pytest", "-q", "benchmarks/bench_codec.py", "benchmarks/bench_stream.py"),
+            "benchmarks/bench_accumulate.py",
             *("-p", "no:cacheprovider"),
             *("-o", "python_files=bench_*.py", "-o", "addopts=", "--cases", str(cases)),
             *(f"--benchmark-json={out}", f"--benchmark-max-time={seconds}"),
@@ -69,12 +70,12 @@ def _time_all(cases: Path, seconds: float) -> dict[str, dict[str, float]]:
 
 def measure(*, quick: bool) -> report.Results:
     """Measure all peers in turn, several times over."""
-    passes, seconds, held = (1, 0.002, 500) if quick else (7, 0.03, 5_000)
+    passes, seconds, held, many = (1, 0.002, 500, 100_000) if quick else (7, 0.03, 5_000, 1_000_000)
     imports: dict[str, list[float]] = {name: [] for name in ("nothing", *IMPORTS)}
     taken, memory = [], {}
     progress = Progress(console=Console(stderr=True))
     with progress, tempfile.TemporaryDirectory() as folder:
-        bar = progress.add_task("writing the cases", total=2 + 2 * passes + len(PEERS))
+        bar = progress.add_task("writing the cases", total=3 + 2 * passes + len(PEERS))
 
         def step(description: str) -> None:
             progress.update(bar, description=description, advance=1)
@@ -95,8 +96,11 @@ def measure(*, quick: bool) -> report.Results:
             memory[peer] = json.loads(finished.stdout)
         step("memory: a million events")
         flat = _run("-m", "benchmarks.stream_peers")
-        if flat.returncode:
-            raise SystemExit(flat.stderr)
+        step("memory: an answer's chunks")
+        accumulated = _run("-m", "benchmarks.accumulate_peers", str(many))
+        for finished in (flat, accumulated):
+            if finished.returncode:
+                raise SystemExit(finished.stderr)
         step("done")
     return {
         **_circumstances(),
@@ -108,6 +112,7 @@ def measure(*, quick: bool) -> report.Results:
         },
         "memory": memory,
         "flat": json.loads(flat.stdout),
+        "accumulated": json.loads(accumulated.stdout),
         "imports": imports,
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .accumulate_peers import ANSWER_PEERS, answer_streams
 from .peers import PEERS, Case
 from .stream_peers import EVENTS, READS, STREAM_PEERS, name_of
 
@@ -28,7 +29,11 @@ def _cases(config: pytest.Config) -> dict[str, Case]:
 @pytest.fixture(scope="session")
 def documents(pytestconfig: pytest.Config) -> list[str]:
     """Return a stream's documents: text deltas, over and over."""
-    deltas = _cases(pytestconfig)["text delta"]["documents"]
+    return _documents(pytestconfig)
+
+
+def _documents(config: pytest.Config) -> list[str]:
+    deltas = _cases(config)["text delta"]["documents"]
     return [deltas[n % len(deltas)] for n in range(EVENTS)]
 
 
@@ -36,6 +41,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each benchmark over every case, and each case with every peer in turn."""
     if "run" in metafunc.fixturenames:
         _generate_streams(metafunc)
+        return
+    if "answer_peer" in metafunc.fixturenames:
+        _generate_answers(metafunc)
         return
     if "case" in metafunc.fixturenames:
         cases = _cases(metafunc.config)
@@ -48,3 +56,10 @@ def _generate_streams(metafunc: pytest.Metafunc) -> None:
     if "events" in metafunc.fixturenames:
         metafunc.parametrize("events", READS, ids=[name_of(events) for events in READS])
     metafunc.parametrize("run", [make() for make in peers.values()], ids=list(peers))
+
+
+def _generate_answers(metafunc: pytest.Metafunc) -> None:
+    streams = answer_streams(_documents(metafunc.config))
+    metafunc.parametrize("answer_stream", streams.values(), ids=list(streams))
+    peers = [make() for make in ANSWER_PEERS.values()]
+    metafunc.parametrize("answer_peer", peers, ids=list(ANSWER_PEERS))

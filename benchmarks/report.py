@@ -145,15 +145,28 @@ def _faster(results: Results, key: str, peer: str) -> str:
     return _times(against) if against else "–"
 
 
-def _peers(results: Results, operation: str, oracle: str) -> str:
-    """Write one operation's table, a column for each peer; the reads are the rows, if it reads."""
+def _peers(results: Results, operation: str, oracle: str, *, per: str = "event") -> str:
+    """Write one operation's table: a column for each peer, a row for each case."""
     keys = [key for key in results["timings"] if key.startswith(f"{operation}/")]
     peers = list(results["timings"][keys[0]])
     rows = (
         [key.partition("/")[2], *(_cell(results, key, peer, oracle) for peer in peers)]
         for key in keys
     )
-    return _table(["time per event", *peers], rows)
+    return _table([f"time per {per}", *peers], rows)
+
+
+def _accumulate(results: Results) -> dict[str, str]:
+    """Return the block on accumulators, if the run measured any."""
+    if "accumulated" not in results:
+        return {}
+    title = "**Accumulate: a stream's chunks to the whole answer**"
+    table = _peers(results, "accumulate", "litellm", per="chunk")
+    held = ", ".join(
+        f"{size:,.0f} B a chunk after {int(number):,} chunks"
+        for number, size in results["accumulated"].items()
+    )
+    return {"accumulate": f"{title}\n\n{table}\n\nHeld, the texts included: {held}."}
 
 
 def _flat(results: Results) -> str:
@@ -175,6 +188,7 @@ def _streams(results: Results) -> dict[str, str]:
         "clients": f"**Client: reads to chunks**\n\n{_peers(results, 'clients', 'openai')}",
         "producer": f"**Producer: a text to an event**\n\n{_peers(results, 'producer', ROUTER)}",
         "edit": f"**Edit the model's name**\n\n{_peers(results, 'edit', DICTS)}",
+        **_accumulate(results),
         "flat": _flat(results),
     }
 
