@@ -39,7 +39,7 @@ from msgspec import UNSET, Raw, UnsetType
 from . import models, wire
 from .errors import InvalidChunk
 
-__all__ = ["Learner", "Template"]
+__all__ = ["Learner", "Make", "Matched", "Template"]
 
 _MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
 """What stands in the text's place while a template is learned: nobody else writes it."""
@@ -52,14 +52,15 @@ _VARYING = {
 }
 _FAMILIES = (models.ChatCompletionStreamResponse, wire.ChatCompletionStreamResponse)
 # What may be the value of two chunks at once, because it cannot be changed.
-_IMMUTABLE = (str, int, float, Raw, UnsetType, type(None))
+_IMMUTABLE = frozenset({str, int, float, Raw, UnsetType, type(None)})
 _MOST_SKIPPED = 256
 
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
 
-
-Match: TypeAlias = Callable[[bytes], "tuple[list[bytes], list[str]] | None"]
+Matched: TypeAlias = tuple[list[bytes], list[str]]
+Match: TypeAlias = Callable[[bytes], "Matched | None"]
+Make: TypeAlias = Callable[[str], Any]
 
 
 class Template(msgspec.Struct, frozen=True, gc=False):
@@ -79,12 +80,8 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     """The same as it leaves."""
     unchanged: bool
     """Whether it leaves as it comes."""
-    copies: tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]] | None
-    """What copies the chunk, its choice and its delta; None where no chunks are to be made."""
-    name: str
-    """The delta's field that varies."""
-    has_calls: bool
-    """Whether the delta has an empty list of tool calls, which every chunk needs for itself."""
+    chunk: Make | None
+    """Make the chunk of the event with this string; None where no chunks are to be made."""
 
     def changed(self, texts: list[bytes]) -> bytes:
         """Return the events with these texts, as they leave; there is at least one."""
@@ -94,19 +91,6 @@ class Template(msgspec.Struct, frozen=True, gc=False):
         """Return the data of the event with this text, as it came."""
         return self.before + text + self.after
 
-    def chunk(self, string: str) -> Any:
-        """Make the chunk of the event with this string."""
-        copy_chunk, copy_choice, copy_delta = self.copies  # type: ignore[misc]  # asked for
-        delta = copy_delta()
-        setattr(delta, self.name, string)
-        if self.has_calls:
-            delta.tool_calls = []
-        choice = copy_choice()
-        choice.delta = delta
-        chunk = copy_chunk()
-        chunk.choices = [choice]
-        return chunk
-
 
 def _matcher(prefix: bytes, suffix: bytes) -> Match:
     """Build a template's `match` from what surrounds the text in its event."""
@@ -114,7 +98,7 @@ def _matcher(prefix: bytes, suffix: bytes) -> Match:
     step, after = len(between), len(suffix)
     tail = suffix[:_TAIL]  # in a JSON string they could only stand with an escape
 
-    def match(data: bytes) -> tuple[list[bytes], list[str]] | None:
+    def match(data: bytes) -> Matched | None:
         last = len(data) - after
         try:
             if last < begin + step:  # one event
@@ -154,16 +138,21 @@ class Learner:
         self.template: Template | None = None
         self._decode = decode
         self._change = change
-        self.skip = 0
-        """How many events not to look at; whoever has used the template sets it to 0."""
-        self._skipped = 0
+        self._skip = self._skipped = self._chunks = 0
 
-    def learn(self, data: bytes, chunk: wire.ChatCompletionStreamResponse) -> bool:
-        """Look at an event that had to be decoded; tell whether there is a new template."""
+    def learn(self, data: bytes, chunk: wire.ChatCompletionStreamResponse, chunks: int) -> bool:
+        """Look at an event that had to be decoded; tell whether there is a new template.
+
+        `chunks` is how many came up to this one: if more than this one have come since the last
+        call, the template was of use.
+        """
+        if chunks > self._chunks + 1:
+            self._skip = self._skipped = 0
+        self._chunks = chunks
         self._skipped += 1
-        if self._skipped <= self.skip:
+        if self._skipped <= self._skip:
             return False
-        self.skip, self._skipped = min(2 * self.skip + 1, _MOST_SKIPPED), 0
+        self._skip, self._skipped = min(2 * self._skip + 1, _MOST_SKIPPED), 0
         cut = _cut(data, chunk)
         template = cut and self._template_of(*cut)
         if template:
@@ -174,12 +163,12 @@ class Learner:
         marked = before + _MARK + after
         try:
             changed = self._change(marked) if self._change else marked
-            copies = _copies(self._decode, marked, name) if self._decode else None
+            make = _maker(self._decode, marked, name) if self._decode else None
         except InvalidChunk:
             return None
         if changed is None or changed.count(_MARK) != 1:
             return None
-        if self._decode and not copies:
+        if self._decode and not make:
             return None
         new_before, _, new_after = changed.partition(_MARK)
         new_prefix, new_suffix = _DATA + new_before, new_after + _END
@@ -191,9 +180,7 @@ class Learner:
             new_suffix=new_suffix,
             new_between=new_suffix + new_prefix,
             unchanged=changed == marked,
-            copies=copies and copies[:3],
-            name=name,
-            has_calls=bool(copies and copies[3]),
+            chunk=make,
         )
 
 
@@ -211,27 +198,38 @@ def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, by
     return None
 
 
-def _copies(
-    decode: Callable[[bytes], Any], marked: bytes, name: str
-) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any], bool] | None:
-    """Return what copies the chunk, its choice and its delta, and whether it has an empty list.
+def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> Make | None:
+    """Build a template's `chunk` from its document with a mark in the text's place.
 
     None if the text is not the first delta's, if anything else in the chunk could be changed, or
     if two decodes differ: the mirror makes up an id that is missing.
     """
     chunk = decode(marked)
-    if type(chunk) not in _FAMILIES:
-        return None
-    if len(chunk.choices) != 1 or chunk != decode(marked):
+    if type(chunk) not in _FAMILIES or len(chunk.choices) != 1 or chunk != decode(marked):
         return None
     choice = chunk.choices[0]
     delta = choice.delta
     if getattr(delta, name) != _MARK.decode():
         return None
     has_calls = delta.tool_calls == []
-    own = {"choices", "delta", *(["tool_calls"] if has_calls else [])}
-    for struct in (chunk, choice, delta):
-        for field in struct.__struct_fields__:
-            if field not in own and not isinstance(getattr(struct, field), _IMMUTABLE):
-                return None
-    return chunk.__copy__, choice.__copy__, delta.__copy__, has_calls
+    parts = [*_mutable(chunk), *_mutable(choice), *_mutable(delta)]
+    if len(parts) != 2 + has_calls:  # the choices and the delta, which are copied
+        return None
+    copy_chunk, copy_choice, copy_delta = chunk.__copy__, choice.__copy__, delta.__copy__
+
+    def make(string: str) -> Any:
+        delta = copy_delta()
+        setattr(delta, name, string)
+        if has_calls:
+            delta.tool_calls = []
+        choice = copy_choice()
+        choice.delta = delta
+        chunk = copy_chunk()
+        chunk.choices = [choice]
+        return chunk
+
+    return make
+
+
+def _mutable(struct: msgspec.Struct) -> list[Any]:
+    return [value for value in msgspec.structs.astuple(struct) if type(value) not in _IMMUTABLE]

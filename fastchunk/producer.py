@@ -58,7 +58,8 @@ class StreamEncoder:
             "created": int(time.time()) if created is None else _checked(created, int, "created"),
             "model": _checked(model, str, "model"),
         }
-        self._around: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        self._contents: dict[int, tuple[bytes, bytes]] = {}
+        self._reasonings: dict[int, tuple[bytes, bytes]] = {}
         self._called: set[tuple[int, int]] = set()
 
     def role(self, role: str, *, choice: int = 0) -> bytes:
@@ -67,12 +68,18 @@ class StreamEncoder:
 
     def content(self, text: str, *, choice: int = 0) -> bytes:
         """Write a piece of the answer's text."""
-        return self._text("content", text, choice)
+        around = self._contents.get(choice)
+        if around is not None and type(text) is str:
+            try:
+                return around[0] + _encode(text) + around[1]
+            except UnicodeEncodeError:
+                pass  # raised again below, with the place
+        return self._text("content", text, choice, self._contents)
 
     def reasoning(self, text: str, *, choice: int = 0) -> bytes:
         """Write a piece of the reasoning; the key is the one that the family's servers use."""
         name = "reasoning" if self._family is wire else "reasoning_content"
-        return self._text(name, text, choice)
+        return self._text(name, text, choice, self._reasonings)
 
     def tool_call(
         self,
@@ -155,17 +162,18 @@ class StreamEncoder:
         """Write the event that ends the stream."""
         return format_event(DONE)
 
-    def _text(self, name: str, text: str, choice: int) -> bytes:
+    def _text(
+        self, name: str, text: str, choice: int, known: dict[int, tuple[bytes, bytes]]
+    ) -> bytes:
         """Write a delta of one string, between what surrounds it in every such event."""
-        around = self._around.get((name, choice))
+        around = known.get(choice)
         if around is None:
             before, _, after = self._delta(choice, **{name: _MARK}).partition(_encode(_MARK))
-            around = self._around[name, choice] = before, after
+            around = known[choice] = before, after
         try:
-            encoded = _encode(_checked(text, str, "text"))
+            return around[0] + _encode(_checked(text, str, "text")) + around[1]
         except UnicodeEncodeError:
             return self._delta(choice, **{name: text})  # raises an error that names the place
-        return b"%b%b%b" % (around[0], encoded, around[1])
 
     def _delta(self, choice: int, **delta: Any) -> bytes:
         return self._choice(choice, delta, finish_reason=None)

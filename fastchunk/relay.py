@@ -24,7 +24,7 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from . import wire
-from ._template import Learner, Template
+from ._template import Learner, Make, Matched, Template
 from .codec import encode
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
@@ -67,6 +67,7 @@ class Relay:
         self._on_chunk = on_chunk
         self._limit = max_event_size
         self._splitter = BlockSplitter(max_event_size)
+        self._pending = self._splitter.pending
         self._seen = Observer()
         self._parser = BlockParser()
         self._repeated = self._repeat_seen if on_chunk else self._repeat_unseen
@@ -120,10 +121,10 @@ class Relay:
         with what came before it left for `close`; and the same again after that.
         """
         template = self._learner.template
-        if template is not None and type(data) is bytes and not self._splitter.pending:
+        if template is not None and type(data) is bytes and not self._pending:
             matched = template.match(data)
             if matched is not None and len(data) <= self._limit:
-                return self._repeated(template, data, *matched)
+                return self._repeated(template, data, matched)
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
@@ -163,24 +164,19 @@ class Relay:
         matched = None if template is None else template.match(data)
         if template is None or matched is None:
             return None
-        return self._repeated(template, data, *matched)
+        return self._repeated(template, data, matched)
 
-    def _repeat_unseen(
-        self, template: Template, data: bytes, texts: list[bytes], _: list[str]
-    ) -> bytes:
+    def _repeat_unseen(self, template: Template, data: bytes, matched: Matched) -> bytes:
         """Forward a read that matches a template."""
-        self._learner.skip = 0
-        seen, count = self._seen, len(texts)
+        seen, count = self._seen, len(matched[0])
         seen.events += count
         seen.chunks += count
-        return data if template.unchanged else template.changed(texts)
+        return data if template.unchanged else template.changed(matched[0])
 
-    def _repeat_seen(
-        self, template: Template, data: bytes, texts: list[bytes], strings: list[str]
-    ) -> bytes:
+    def _repeat_seen(self, template: Template, data: bytes, matched: Matched) -> bytes:
         """Do the same, and give each chunk to `on_chunk`."""
-        self._learner.skip = 0
-        seen, on_chunk, make = self._seen, cast(OnChunk, self._on_chunk), template.chunk
+        texts, strings = matched
+        seen, on_chunk, make = self._seen, cast(OnChunk, self._on_chunk), cast(Make, template.chunk)
         ready: list[bytes] | None = None  # what leaves, from the first answer on
         position = 0
         try:
@@ -262,7 +258,7 @@ class Relay:
         """Return an event's block as it leaves: itself if it is unchanged, none if withheld."""
         if chunk is None:
             return block
-        self._learner.learn(data, chunk)
+        self._learner.learn(data, chunk, self._seen.chunks)
         answer = None if self._on_chunk is None else self._on_chunk(chunk)
         changed = self._answered(answer, chunk, data)
         if changed == data:

@@ -16,13 +16,13 @@ Cost: that of framing and of one decode an event, two with the mirror.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 import msgspec
 from msgspec import UNSET
 
 from . import wire
-from ._template import Learner
+from ._template import Learner, Make
 from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .sse import DONE, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, plain_data
 
@@ -211,11 +211,10 @@ class ChunkStream(Generic[C]):
         matched = template.match(data)
         if matched is None:
             return None
-        self._learner.skip = 0
         _, strings = matched
         self._seen.events += len(strings)
         self._seen.chunks += len(strings)
-        return list(map(template.chunk, strings))
+        return list(map(cast(Make, template.chunk), strings))
 
     def _items(self, whole: bytes) -> list[C | FastchunkError]:
         """Go through whole blocks one by one."""
@@ -259,7 +258,11 @@ class ChunkStream(Generic[C]):
             items.append(UpstreamError(seen.error))
         if seen.done:
             self._learner.template = None  # what comes after is not looked at
-        return chunk is not None and noted is not None and self._learner.learn(data, noted)
+        return (
+            chunk is not None
+            and noted is not None
+            and self._learner.learn(data, noted, seen.chunks)
+        )
 
 
 def is_whole(data: bytes) -> bool:
@@ -284,7 +287,10 @@ def iter_chunks(
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
     for data in iterable:
-        yield from _raising(stream.take(data))
+        for item in stream.take(data):
+            if isinstance(item, FastchunkError):
+                raise item
+            yield item
         if stream.done:
             return
     yield from _raising(stream.end())

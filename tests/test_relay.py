@@ -56,7 +56,7 @@ def plainly(raw: bytes, **options: Any) -> tuple[bytes, Relay]:
 def unlearned(**options: Any) -> Relay:
     """Return a relay that decodes every event."""
     relay = Relay(**options)
-    relay._learner.skip = sys.maxsize
+    relay._learner._skip = sys.maxsize
     return relay
 
 

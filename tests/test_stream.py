@@ -226,7 +226,7 @@ def test_recorded_streams_at_awkward_cuts(path: Path) -> None:
 
 def _unlearned(family: Any) -> ChunkStream[Any]:
     stream = ChunkStream(family)
-    stream._learner.skip = sys.maxsize
+    stream._learner._skip = sys.maxsize
     return stream
 
 

@@ -66,7 +66,13 @@ def test_a_server_in_the_structs_order_gets_its_bytes_back() -> None:
     assert fastchunk.encode_event(chunk) == b"data: " + VLLM_MIDDLE + b"\n\n"
 
 
-@pytest.mark.parametrize("name", [name for name in wire.__all__ if name != "decode"])
+_WHOLE = {  # an answer is put together, not received
+    *("ChatCompletionResponse", "ChatCompletionResponseChoice", "ChatMessage"),
+    *("FunctionCall", "ToolCall", "decode"),
+}
+
+
+@pytest.mark.parametrize("name", sorted({*wire.__all__} - _WHOLE))
 def test_every_field_has_three_states(name: str) -> None:
     struct = getattr(wire, name)
     decode = msgspec.json.Decoder(struct).decode
