@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ __all__ = [
     "request_headers",
     "response_headers",
     "target",
+    "watched",
 ]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
@@ -55,6 +57,8 @@ _READ_SIZE = 64 * 1024
 # Under the five seconds after which many servers close an idle connection: a request that is sent
 # just then would be lost, and a POST may not be sent again.
 _IDLE = 4.0
+LOOK = 5.0
+"""The seconds between two looks at whether a connection is lost."""
 
 
 class Upstream:
@@ -121,6 +125,32 @@ def broke_off(error: Exception) -> Failure:
 
 BREAKS = (aiohttp.ClientError, asyncio.TimeoutError, HttpProcessingError)
 """What reading from the upstream raises."""
+
+
+@contextmanager
+def watched(upstream: aiohttp.ClientResponse) -> Iterator[None]:
+    """See to it that who reads the answer is woken when the connection is gone.
+
+    After chunked coding that is none, aiohttp's compiled parser closes the connection, but leaves
+    the reader waiting, for ever: it also stops the clock of the time-out.
+    """
+    loop = asyncio.get_running_loop()
+    was_lost = False
+
+    def look() -> None:
+        nonlocal was_lost, timer
+        connection, content = upstream.connection, upstream.content
+        is_lost = connection is not None and connection.closed and content.exception() is None
+        if is_lost and was_lost:  # twice: not just on its way to the reader
+            upstream.close()
+        was_lost = is_lost
+        timer = loop.call_later(LOOK, look)
+
+    timer = loop.call_later(LOOK, look)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def target(scope: Scope) -> str:

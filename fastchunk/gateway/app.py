@@ -31,7 +31,7 @@ from ._client import ClientLeft, Upload, has_body, read_body, while_connected
 from ._failure import Failure
 from ._request import Completion, completion, restamped
 from ._stream import RelayLike, Stream, pass_on, read_answer, start
-from ._upstream import Upstream, decoded, request_headers, target
+from ._upstream import Upstream, decoded, request_headers, target, watched
 from .metrics import CONTENT_TYPE, Metrics
 from .settings import Settings
 
@@ -159,32 +159,33 @@ class Gateway:
             self._open -= 1
             self.metrics.streams_open.dec()
 
-    async def _request(
+    @asynccontextmanager
+    async def _answered(
         self, call: _Call, body: bytes | AsyncIterator[bytes] | None
-    ) -> aiohttp.ClientResponse:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give the upstream's answer to a request; what is not read of it is not waited for."""
         scope = call.scope
         headers = request_headers(scope["headers"], self.settings)
-        return await self._upstream.request(scope["method"], target(scope), headers, body)
+        upstream = await self._upstream.request(scope["method"], target(scope), headers, body)
+        try:
+            with watched(upstream):
+                yield upstream
+        finally:
+            upstream.close()
 
     async def _complete(self, call: _Call, asked: Completion) -> int:
-        upstream = await self._request(call, asked.body)
-        try:
+        async with self._answered(call, asked.body) as upstream:
             if upstream.content_type == "text/event-stream" and not _is_opaque(upstream):
                 await self._stream(call, upstream, asked)
             elif asked.model is not None and upstream.content_type == "application/json":
                 await self._restamp(call, upstream, asked.model)
             else:
                 self.note(await pass_on(upstream, call.send))
-        finally:
-            upstream.close()
         return upstream.status
 
     async def _pass(self, call: _Call, body: AsyncIterator[bytes] | None) -> int:
-        upstream = await self._request(call, body)
-        try:
+        async with self._answered(call, body) as upstream:
             self.note(await pass_on(upstream, call.send))
-        finally:
-            upstream.close()
         return upstream.status
 
     async def _stream(
