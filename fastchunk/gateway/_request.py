@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from fastchunk import InvalidChunk, edit
+from fastchunk import edit
 
 from .settings import Settings
 
@@ -42,6 +42,8 @@ class _Named(msgspec.Struct, gc=False):
     model: Any = UNSET
 
 
+# msgspec raises UnicodeDecodeError, a ValueError, for a string that is not UTF-8.
+_NOT_EDITABLE = (msgspec.DecodeError, ValueError, RecursionError)
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_named = msgspec.json.Decoder(_Named).decode
 
@@ -61,7 +63,7 @@ def completion(body: bytes, settings: Settings) -> Completion:
             strip_usage = bool(add)
             changes |= add
         return Completion(edit(body, changes) if changes else body, alias, strip_usage)
-    except (msgspec.DecodeError, InvalidChunk, RecursionError):
+    except _NOT_EDITABLE:
         return Completion(body, None, strip_usage=False)
 
 
@@ -80,5 +82,5 @@ def restamped(body: bytes, model: str) -> bytes:
         if _decode_named(body).model is UNSET:
             return body
         return edit(body, {"model": model})
-    except (msgspec.DecodeError, InvalidChunk, RecursionError):
+    except _NOT_EDITABLE:
         return body

@@ -77,11 +77,16 @@ class Connection:
 
     def receive_head(self) -> tuple[str, list[tuple[str, str]]]:
         line = self._file.readline().decode().rstrip()
+        if not line:
+            raise ConnectionError("closed before a request came")
         headers = []
         while field := self._file.readline().decode().rstrip("\r\n"):
             name, _, value = field.partition(": ")
             headers.append((name.lower(), value))
         return line, headers
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
