@@ -102,7 +102,8 @@ class Stream:
         try:
             await self._relay_all()
             last = self._last()
-            await self._commented()
+            if self._comment is not None:
+                await self._comment
             await self._send(_body(last, more=False))
         finally:
             self._timer.cancel()
@@ -122,8 +123,8 @@ class Stream:
                 if out:
                     if self.first is None:
                         self.first = self._loop.time()
-                    if self._comment is not None:
-                        await self._commented()
+                    if self._comment is not None:  # no two writes are open at once
+                        await self._comment
                     self._writing, self._quiet = True, False
                     await send({"type": "http.response.body", "body": out, "more_body": True})
                     self._writing = False
@@ -172,11 +173,6 @@ class Stream:
         with suppress(OSError):  # the client has left, as the next write will find
             await self._send(_body(_KEEP_ALIVE))
         self._comment = None
-
-    async def _commented(self) -> None:
-        """Wait for the comment that is being written, so that no two writes are open at once."""
-        if self._comment is not None:
-            await self._comment
 
 
 def _body(data: bytes, *, more: bool = True) -> Message:

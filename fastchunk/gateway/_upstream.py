@@ -134,23 +134,21 @@ def watched(upstream: aiohttp.ClientResponse) -> Iterator[None]:
     After chunked coding that is none, aiohttp's compiled parser closes the connection, but leaves
     the reader waiting, for ever: it also stops the clock of the time-out.
     """
-    loop = asyncio.get_running_loop()
-    was_lost = False
-
-    def look() -> None:
-        nonlocal was_lost, timer
-        connection, content = upstream.connection, upstream.content
-        is_lost = connection is not None and connection.closed and content.exception() is None
-        if is_lost and was_lost:  # twice: not just on its way to the reader
-            upstream.close()
-        was_lost = is_lost
-        timer = loop.call_later(LOOK, look)
-
-    timer = loop.call_later(LOOK, look)
+    watching = asyncio.ensure_future(_watch(upstream))
     try:
         yield
     finally:
-        timer.cancel()
+        watching.cancel()
+
+
+async def _watch(upstream: aiohttp.ClientResponse) -> None:
+    was_lost = is_lost = False
+    while not (was_lost and is_lost):  # twice: not just on its way to the reader
+        await asyncio.sleep(LOOK)
+        connection, content = upstream.connection, upstream.content
+        was_lost = is_lost
+        is_lost = connection is not None and connection.closed and content.exception() is None
+    upstream.close()
 
 
 def target(scope: Scope) -> str:

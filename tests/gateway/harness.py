@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import httpx
@@ -215,7 +215,7 @@ def error_of(data: bytes) -> dict[str, Any]:
     return error
 
 
-class Client:
+class Client(AbstractContextManager["Client"]):
     """A client that sees every byte and reads when it is told to."""
 
     def __init__(self, url: str, *, buffer: int | None = None) -> None:
@@ -224,14 +224,12 @@ class Client:
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         host, _, port = url.removeprefix("http://").partition(":")
-        self.socket.connect((host, int(port)))
+        try:
+            self.socket.connect((host, int(port)))
+        except OSError:
+            self.socket.close()
+            raise
         self.read = bytearray()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -242,6 +240,9 @@ class Client:
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
             b"content-length: %d\r\n\r\n%b" % (len(body), body)
         )
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
 
     def read_until(self, needle: bytes) -> bytes:
         while needle not in self.read:
@@ -258,7 +259,8 @@ class Client:
 
 def unchunked(data: bytes) -> bytes:
     """Take the body out of an answer in chunked coding."""
-    parts, at = [], data.index(b"\r\n\r\n") + 4
+    parts: list[bytes] = []
+    at = data.index(b"\r\n\r\n") + 4
     while True:
         begin = data.index(b"\r\n", at) + 2
         end = begin + int(data[at:begin], 16)
@@ -273,8 +275,8 @@ def unchunked(data: bytes) -> bytes:
 def metric(url: str, name: str, **labels: str) -> float:
     """Read one metric; 0 if it is not there."""
     page = httpx.get(f"{url}/metrics", timeout=PATIENCE).text
-    wanted = "{%s}" % ",".join(f'{key}="{value}"' for key, value in labels.items())
-    name = f"fastchunk_gateway_{name}{wanted if labels else ''}"
+    wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    name = f"fastchunk_gateway_{name}{f'{{{wanted}}}' if labels else ''}"
     found = re.search(f"^{re.escape(name)} (.*)", page, re.MULTILINE)
     return float(found[1]) if found else 0.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -33,8 +32,6 @@ from .harness import (
     metric,
     replying,
     through,
-    unchunked,
-    upstream,
     wait_for_metric,
 )
 
@@ -67,11 +64,13 @@ def test_an_alias_is_rewritten_on_both_ways() -> None:
     ],
 )
 def test_other_requests_go_up_as_they_are(body: bytes) -> None:
-    with replying(SSE, body=ANSWER) as server:
-        with gateway(server.url, aliases={"fast": "m"}, strip_usage=True) as url:
-            if b'"stream"' in body:
-                body = body.replace(b"}", b',"stream_options":{"include_usage":true}}')
-            assert ask(url, body).content == ANSWER
+    with (
+        replying(SSE, body=ANSWER) as server,
+        gateway(server.url, aliases={"fast": "m"}, strip_usage=True) as url,
+    ):
+        if b'"stream"' in body:
+            body = body.replace(b"}", b',"stream_options":{"include_usage":true}}')
+        assert ask(url, body).content == ANSWER
     assert server.received[0].body == body
 
 
@@ -85,9 +84,11 @@ def test_other_requests_go_up_as_they_are(body: bytes) -> None:
     ],
 )
 def test_an_unstreamed_answer_is_restamped(body: bytes, expected: bytes) -> None:
-    with replying(JSON, "x-id: 1", "x-id: 2", body=body) as server:
-        with gateway(server.url, aliases={"fast": "m"}) as url:
-            response = ask(url, {"model": "fast"})
+    with (
+        replying(JSON, "x-id: 1", "x-id: 2", body=body) as server,
+        gateway(server.url, aliases={"fast": "m"}) as url,
+    ):
+        response = ask(url, {"model": "fast"})
     assert response.content == expected
     assert response.headers["content-length"] == str(len(expected))
     assert response.headers.get_list("x-id") == ["1", "2"]
@@ -99,9 +100,11 @@ def test_without_an_alias_an_unstreamed_answer_is_passed_on() -> None:
 
 
 def test_an_unstreamed_answer_may_be_too_large() -> None:
-    with replying(JSON, body=b" " * 2000) as server:
-        with gateway(server.url, aliases={"fast": "m"}, max_event_size=1000) as url:
-            response = ask(url, {"model": "fast"})
+    with (
+        replying(JSON, body=b" " * 2000) as server,
+        gateway(server.url, aliases={"fast": "m"}, max_event_size=1000) as url,
+    ):
+        response = ask(url, {"model": "fast"})
     assert response.status_code == 502
     assert response.json()["error"]["code"] == "answer_too_large"
 
@@ -140,7 +143,7 @@ WITH_USAGE = b"".join([*EVENTS[:-1], USAGE, EVENTS[-1]])
         ({"stream_options": "odd"}, "odd", False),
     ],
 )
-def test_usage_is_asked_for_and_stripped(options: Any, sent: Any, stripped: bool) -> None:  # noqa: FBT001
+def test_usage_is_asked_for_and_stripped(options: Any, sent: Any, stripped: bool) -> None:
     with replying(SSE, body=WITH_USAGE) as server, gateway(server.url, strip_usage=True) as url:
         content = ask(url, {**REQUEST, **options}).content
     assert content == (ANSWER if stripped else WITH_USAGE)
@@ -164,16 +167,18 @@ def test_usage_is_not_asked_for_where_nothing_is_streamed() -> None:
 
 
 def test_other_requests_are_passed_on() -> None:
-    with replying("content-type: text/x", "etag: 1", body=b"abc", status="207 Odd") as server:
-        with gateway(server.url) as url:
-            for method in ("GET", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"):
-                body = b"" if method == "GET" else method.encode() * 100_000
-                path = "/v1/files/a%2Fb?c=%20d&c=e"
-                response = httpx.request(method, url + path, content=body, timeout=PATIENCE)
-                assert (response.status_code, response.content) == (207, b"abc")
-                assert response.headers["content-type"] == "text/x"
-                assert server.received[-1].line == f"{method} {path} HTTP/1.1"
-                assert server.received[-1].body == body
+    with (
+        replying("content-type: text/x", "etag: 1", body=b"abc", status="207 Odd") as server,
+        gateway(server.url) as url,
+    ):
+        for method in ("GET", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"):
+            body = b"" if method == "GET" else method.encode() * 100_000
+            path = "/v1/files/a%2Fb?c=%20d&c=e"
+            response = httpx.request(method, url + path, content=body, timeout=PATIENCE)
+            assert (response.status_code, response.content) == (207, b"abc")
+            assert response.headers["content-type"] == "text/x"
+            assert server.received[-1].line == f"{method} {path} HTTP/1.1"
+            assert server.received[-1].body == body
 
 
 def test_a_body_of_unknown_length_is_passed_on() -> None:
@@ -244,9 +249,11 @@ def test_when_the_client_leaves_before_all_is_asked_nothing_is_sent() -> None:
 
 
 def test_a_redirect_is_the_clients_to_follow() -> None:
-    with replying("location: http://elsewhere.invalid/", status="302 Found") as server:
-        with gateway(server.url) as url:
-            response = httpx.get(f"{url}/v1/models", timeout=PATIENCE)
+    with (
+        replying("location: http://elsewhere.invalid/", status="302 Found") as server,
+        gateway(server.url) as url,
+    ):
+        response = httpx.get(f"{url}/v1/models", timeout=PATIENCE)
     assert response.status_code == 302
     assert response.headers["location"] == "http://elsewhere.invalid/"
 
@@ -380,7 +387,7 @@ def test_a_request_may_be_too_large() -> None:
 
 
 @pytest.mark.parametrize("entered", [True, False])
-def test_it_can_be_mounted_under_a_prefix(entered: bool) -> None:  # noqa: FBT001
+def test_it_can_be_mounted_under_a_prefix(entered: bool) -> None:
     async def run(server_url: str) -> None:
         inner = create_app(server_url)
 
@@ -391,12 +398,14 @@ def test_it_can_be_mounted_under_a_prefix(entered: bool) -> None:  # noqa: FBT00
 
         app = Starlette(routes=[Mount("/llm", app=inner)], lifespan=lifespan if entered else None)
         transport = httpx.ASGITransport(app)
-        async with app.router.lifespan_context(app):
-            async with httpx.AsyncClient(transport=transport, base_url="http://g") as client:
-                answer = await client.post("/llm/v1/chat/completions", json=REQUEST)
-                assert answer.content == ANSWER
-                assert (await client.get("/llm/v1/models?x=1")).content == ANSWER
-                assert (await client.get("/llm/healthz")).text == "ok\n"
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://g") as client,
+        ):
+            answer = await client.post("/llm/v1/chat/completions", json=REQUEST)
+            assert answer.content == ANSWER
+            assert (await client.get("/llm/v1/models?x=1")).content == ANSWER
+            assert (await client.get("/llm/healthz")).text == "ok\n"
         async with inner.router.lifespan_context(inner):
             pass  # closes the connections, if the other one's has not
 
@@ -419,11 +428,14 @@ def test_metrics() -> None:
 
 
 def test_two_applications_count_apart() -> None:
-    with replying(SSE, body=ANSWER) as server, gateway(server.url) as one:
-        with gateway(server.url) as other:
-            ask(one)
-            wait_for_metric(one, 1, "requests_total", **STATUS_200)
-            assert metric(other, "requests_total", **STATUS_200) == 0
+    with (
+        replying(SSE, body=ANSWER) as server,
+        gateway(server.url) as one,
+        gateway(server.url) as other,
+    ):
+        ask(one)
+        wait_for_metric(one, 1, "requests_total", **STATUS_200)
+        assert metric(other, "requests_total", **STATUS_200) == 0
 
 
 def test_a_relay_of_ones_own_needs_no_counters() -> None:
@@ -437,11 +449,13 @@ def test_a_relay_of_ones_own_needs_no_counters() -> None:
         def close(self) -> bytes:
             return b""
 
-    with replying(SSE, body=b"any") as server:
-        with gateway(server.url, relay=Plain, max_event_size=77) as url:
-            assert ask(url).content == b"any"
-            assert metric(url, "received_bytes_total") == 3
-            assert metric(url, "events_total") == 0
+    with (
+        replying(SSE, body=b"any") as server,
+        gateway(server.url, relay=Plain, max_event_size=77) as url,
+    ):
+        assert ask(url).content == b"any"
+        assert metric(url, "received_bytes_total") == 3
+        assert metric(url, "events_total") == 0
 
 
 def test_a_relay_that_cannot_be_made_is_a_server_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,6 @@ from .harness import (
     replying,
     through,
     unchunked,
-    upstream,
     wait_for_metric,
 )
 
@@ -104,9 +103,11 @@ def test_a_compressed_stream_is_decompressed() -> None:
 
 
 def test_a_stream_that_cannot_be_decoded_is_passed_on() -> None:
-    with replying(SSE, "content-encoding: x-odd", body=b"odd") as server:
-        with gateway(server.url, aliases={"alias": "m"}) as url:
-            response = ask(url, {**REQUEST, "model": "alias"})
+    with (
+        replying(SSE, "content-encoding: x-odd", body=b"odd") as server,
+        gateway(server.url, aliases={"alias": "m"}) as url,
+    ):
+        response = ask(url, {**REQUEST, "model": "alias"})
     assert response.content == b"odd"
     assert response.headers["content-encoding"] == "x-odd"
 
@@ -213,7 +214,7 @@ def test_when_the_client_leaves_before_the_answer_the_upstream_is_closed() -> No
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-def test_a_slow_client_stops_the_reading_from_the_upstream(chunked: bool) -> None:  # noqa: FBT001
+def test_a_slow_client_stops_the_reading_from_the_upstream(chunked: bool) -> None:
     event = b'data: {"model":"m","choices":[],"x":"%s"}\n\n' % (b"x" * 1000)
     total = 32_000
     stuck, finished = threading.Event(), threading.Event()

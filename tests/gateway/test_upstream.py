@@ -94,9 +94,11 @@ def test_which_header_fields_come_down() -> None:
 
 def test_a_compressed_answer_is_decompressed() -> None:
     packed = gzip.compress(b'{"a":1}')
-    with replying(JSON, "content-encoding: gzip", body=packed) as server:
-        with gateway(server.url) as url:
-            response = httpx.get(f"{url}/v1/models", timeout=PATIENCE)
+    with (
+        replying(JSON, "content-encoding: gzip", body=packed) as server,
+        gateway(server.url) as url,
+    ):
+        response = httpx.get(f"{url}/v1/models", timeout=PATIENCE)
     assert response.content == b'{"a":1}'
     assert not {"content-encoding", "content-length"} & response.headers.keys()
 
@@ -273,9 +275,11 @@ def test_an_upstream_that_gives_no_valid_answer(answer: bytes) -> None:
 )
 def test_the_upstreams_own_errors_are_passed_on(status: str) -> None:
     body = b'{"error" : {"message":"m","code":"x"}}'
-    with replying(JSON, "retry-after: 7", body=body, status=status) as server:
-        with gateway(server.url, aliases={"alias": "m"}) as url:
-            response = ask(url, {**REQUEST, "model": "alias"})
+    with (
+        replying(JSON, "retry-after: 7", body=body, status=status) as server,
+        gateway(server.url, aliases={"alias": "m"}) as url,
+    ):
+        response = ask(url, {**REQUEST, "model": "alias"})
     assert response.status_code == int(status[:3])
     assert response.content == body
     assert response.headers["retry-after"] == "7"
