@@ -121,7 +121,7 @@ class Stream:
             while data := await read():
                 out = feed(data)
                 if out:
-                    if self.first is None:
+                    if self.first is None and getattr(self._relay, "events", True):
                         self.first = self._loop.time()
                     if self._comment is not None:  # no two writes are open at once
                         await self._comment

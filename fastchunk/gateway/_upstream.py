@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -73,24 +74,30 @@ class Upstream:
         method: str,
         target: str,
         headers: list[tuple[str, str]],
-        body: bytes | AsyncIterator[bytes] | None,
+        body: bytes | AsyncIterable[bytes] | None,
     ) -> aiohttp.ClientResponse:
         """Send a request; return the answer once its head is there. Raises `Failure`."""
         if self._session is None:
             self._session = self._connect()
         url = URL(self._settings.upstream + target, encoded=True)
+        data = BytesIO(body) if isinstance(body, bytes) else body
         try:
-            return await self._session.request(
-                method, url, headers=headers, data=body, allow_redirects=False
+            upstream = await self._session.request(
+                method, url, headers=headers, data=data, allow_redirects=False
             )
         except aiohttp.ConnectionTimeoutError as error:
-            raise self._failed(error, 504, "upstream_unreachable", "cannot be reached") from error
+            raise _failed(error, 504, "upstream_unreachable", "cannot be reached") from error
         except aiohttp.ClientConnectorError as error:
-            raise self._failed(error, 502, "upstream_unreachable", "cannot be reached") from error
+            raise _failed(error, 502, "upstream_unreachable", "cannot be reached") from error
         except asyncio.TimeoutError as error:
-            raise self._failed(error, 504, "upstream_timeout", "did not answer in time") from error
+            raise _failed(error, 504, "upstream_timeout", "did not answer in time") from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
-            raise self._failed(error, 502, "upstream_broke_off", "gave no valid answer") from error
+            raise _failed(error, 502, "upstream_broke_off", "gave no valid answer") from error
+        if not 200 <= upstream.status <= 599:
+            upstream.close()
+            odd = ValueError(f"the status is {upstream.status}")
+            raise _failed(odd, 502, "upstream_broke_off", "gave no valid answer")
+        return upstream
 
     async def close(self) -> None:
         """Close all connections."""
@@ -110,10 +117,12 @@ class Upstream:
             ),
         )
 
-    @staticmethod
-    def _failed(error: Exception, status: int, code: str, what: str) -> Failure:
-        log.warning("the upstream %s: %s", what, str(error) or type(error).__name__)
-        return Failure(status, code, f"the upstream {what}")
+
+def _failed(error: Exception, status: int, code: str, what: str) -> Failure:
+    # Of an error about an answer only the message: its text has the URL, whose query may be secret.
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    log.warning("the upstream %s: %s", what, " ".join(text.split()) or type(error).__name__)
+    return Failure(status, code, f"the upstream {what}")
 
 
 def broke_off(error: Exception) -> Failure:

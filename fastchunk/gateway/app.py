@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -141,7 +141,7 @@ class Gateway:
         if not has_body(call.scope):
             return await while_connected(call.receive, self._pass(call, None))
         upload = Upload(call.receive)
-        return await while_connected(upload.then_receive, self._pass(call, upload.__aiter__()))
+        return await while_connected(upload.then_receive, self._pass(call, upload))
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -161,7 +161,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _answered(
-        self, call: _Call, body: bytes | AsyncIterator[bytes] | None
+        self, call: _Call, body: bytes | AsyncIterable[bytes] | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Give the upstream's answer to a request; what is not read of it is not waited for."""
         scope = call.scope
@@ -183,7 +183,7 @@ class Gateway:
                 self.note(await pass_on(upstream, call.send))
         return upstream.status
 
-    async def _pass(self, call: _Call, body: AsyncIterator[bytes] | None) -> int:
+    async def _pass(self, call: _Call, body: AsyncIterable[bytes] | None) -> int:
         async with self._answered(call, body) as upstream:
             self.note(await pass_on(upstream, call.send))
         return upstream.status

@@ -114,22 +114,32 @@ def test_an_event_waits_for_the_comment_that_is_being_written() -> None:
 
 
 def test_the_end_waits_for_the_comment_and_a_comment_that_fails_says_nothing() -> None:
+    commented = threading.Event()
+
     def script(connection: Connection) -> None:
         connection.receive()
         connection.begin(SSE)
-        connection.chunk(EVENTS[0])
-        connection.wait_until_closed()
+        connection.chunk(EVENTS[0] + EVENTS[-1])
+        assert commented.wait(PATIENCE)
+        connection.end()
 
-    async def failing(app: Starlette) -> None:
-        app.state.gateway.end_streams()
-        for _ in range(10):  # the stream ends meanwhile, but for its last write
+    async def failing(_: Starlette) -> None:
+        commented.set()
+        while not closed:  # nothing is left but to write the end
             await asyncio.sleep(0)
         raise BrokenPipeError
 
-    written = commenting(script, failing)
-    assert written[:2] == [b"", EVENTS[0]]
-    assert b"shutting_down" in written[2]
-    assert len(written) == 3
+    closed: list[bytes] = []
+    close = Relay.close
+
+    def watched(relay: Relay) -> bytes:
+        closed.append(close(relay))
+        return closed[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Relay, "close", watched)
+        written = commenting(script, failing)
+    assert written == [b"", EVENTS[0] + EVENTS[-1], b""]
 
 
 def test_a_comment_is_not_written_any_more_when_the_client_has_left() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -146,6 +147,20 @@ def test_streams_that_take_too_long_are_ended() -> None:
 # --- in this process -----------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    """Leave logging as it was; `serve` sets it up for a process of its own."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "fastchunk.gateway")
+    ]
+    before = [(one.handlers[:], one.level, one.propagate) for one in loggers]
+    yield
+    for one, state in zip(loggers, before, strict=True):
+        one.handlers[:], one.propagate = state[0], state[2]
+        one.setLevel(state[1])
+
+
 @contextmanager
 def told_to_end_after(check: Any) -> Iterator[None]:
     """Run a check beside `serve`, which wants the main thread, and then end it."""
@@ -167,6 +182,7 @@ def told_to_end_after(check: Any) -> Iterator[None]:
         raise failure
 
 
+@pytest.mark.usefixtures("_logging")
 def test_the_demonstration_needs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -183,6 +199,7 @@ def test_the_demonstration_needs_nothing(capfd: pytest.CaptureFixture[str]) -> N
     assert f"Uvicorn running on {url}" in logged
 
 
+@pytest.mark.usefixtures("_logging")
 def test_keys_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +223,30 @@ def test_keys_come_from_the_environment(
     assert "secret" not in logged
 
 
+@pytest.mark.usefixtures("_logging")
+def test_streams_are_ended_in_this_process_too() -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    clients = []
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE)
+        connection.chunk(EVENTS[0])
+        connection.wait_until_closed()
+
+    def check() -> None:
+        wait_until_served(url)
+        clients.append(Client(url))
+        clients[0].ask()
+        clients[0].read_until(EVENTS[0])
+
+    with upstream(script) as origin, told_to_end_after(check):
+        serve(Settings(upstream=origin.url, shutdown_timeout=0.1), port=port)
+    with clients[0] as client:
+        assert error_of(unchunked(client.read_all()))["code"] == "shutting_down"
+
+
 def test_keys_of_the_settings_come_first() -> None:
     settings = Settings(upstream="http://h", upstream_key="one")
     environment = {"FASTCHUNK_UPSTREAM_KEY": "two", "FASTCHUNK_CLIENT_KEY": ""}
@@ -217,6 +258,7 @@ def test_without_an_upstream_there_is_nothing_to_serve() -> None:
         serve()
 
 
+@pytest.mark.usefixtures("_logging")
 def test_a_port_that_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -112,6 +112,12 @@ def test_a_stream_that_cannot_be_decoded_is_passed_on() -> None:
     assert response.headers["content-encoding"] == "x-odd"
 
 
+def test_comments_are_not_the_first_event() -> None:
+    with replying(SSE, body=b": c\n\n") as server, gateway(server.url) as url:
+        assert ask(url).content.startswith(b": c\n\n")
+        assert metric(url, "first_event_seconds_count") == 0
+
+
 def test_every_chunk_can_be_looked_at_and_changed() -> None:
     def shout(chunk: Any) -> Any:
         for choice in chunk.choices:

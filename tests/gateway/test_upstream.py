@@ -257,7 +257,15 @@ def test_an_upstream_that_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nx", b"HTTP/1.1 abc OK\r\n\r\n"]
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n",
+    ],
 )
 def test_an_upstream_that_gives_no_valid_answer(answer: bytes) -> None:
     def script(connection: Connection) -> None:
@@ -296,6 +304,10 @@ def test_no_key_is_logged(
         connection.receive()
         connection.begin(SSE)
 
+    def garbled(connection: Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 garbled\r\n\r\n")
+
     options = {"upstream_key": "secret-up", "client_key": "secret-own"}
     with replying(SSE, body=ANSWER) as server, gateway(server.url, **options) as url:
         for key in ("secret-own", "secret-wrong"):
@@ -305,6 +317,10 @@ def test_no_key_is_logged(
         ask(url, authorization="Bearer secret-own")
     with through(dying, **options) as url:
         ask(url, authorization="Bearer secret-own")
+    with through(garbled, **options) as url:
+        path = f"{url}/v1/x?key=secret-query"
+        response = httpx.get(path, headers={"authorization": "Bearer secret-own"})
+        assert response.status_code == 502
     own = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert any("cannot be reached" in record.getMessage() for record in own)
     assert not [record for record in own if "secret" in record.getMessage()]
