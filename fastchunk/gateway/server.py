@@ -74,7 +74,7 @@ def serve(  # noqa: PLR0913
             port=port,
             log_level=log_level,
             log_config=_log_config(log_level),
-            timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout) + _GRACE,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout) + 2 * _GRACE,
         )
         log.info("requests go on to %s", "the demonstration" if demo else url)
         if not _has_uvloop():
@@ -110,9 +110,15 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let open streams finish, and end those that are still open after the time-out."""
-        patience = self._gateway.settings.shutdown_timeout
-        asyncio.get_running_loop().call_later(patience, self._gateway.end_streams)
+        loop, patience = asyncio.get_running_loop(), self._gateway.settings.shutdown_timeout
+        loop.call_later(patience, self._gateway.end_streams)
+        loop.call_later(patience + _GRACE, self._abort)
         await super().shutdown(sockets)
+
+    def _abort(self) -> None:
+        """Close what is still open: its clients do not read."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:

@@ -67,23 +67,27 @@ class Connection:
         fields = dict(headers)
         body = b""
         if "chunked" in fields.get("transfer-encoding", ""):
-            while size := int(self._file.readline(), 16):
+            while size := int(self._line(), 16):
                 body += self._file.read(size)
-                self._file.readline()
-            self._file.readline()
+                self._line()
+            self._line()
         elif "content-length" in fields:
             body = self._file.read(int(fields["content-length"]))
         return Received(line, headers, body)
 
     def receive_head(self) -> tuple[str, list[tuple[str, str]]]:
-        line = self._file.readline().decode().rstrip()
-        if not line:
-            raise ConnectionError("closed before a request came")
+        line = self._line().decode().rstrip()
         headers = []
-        while field := self._file.readline().decode().rstrip("\r\n"):
+        while field := self._line().decode().rstrip("\r\n"):
             name, _, value = field.partition(": ")
             headers.append((name.lower(), value))
         return line, headers
+
+    def _line(self) -> bytes:
+        line = self._file.readline()
+        if not line:
+            raise ConnectionError("closed before all of a request came")
+        return line
 
     def read(self, size: int) -> bytes:
         return self._file.read(size)

@@ -224,27 +224,34 @@ def test_keys_come_from_the_environment(
 
 
 @pytest.mark.usefixtures("_logging")
-def test_streams_are_ended_in_this_process_too() -> None:
+def test_clients_that_do_not_read_do_not_keep_the_server(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     clients = []
+    event = b"data: %b\n\n" % (b"x" * 100_000)
 
     def script(connection: Connection) -> None:
-        connection.receive()
+        silent = "silent" in connection.receive().json
         connection.begin(SSE)
-        connection.chunk(EVENTS[0])
+        connection.chunk(event)
+        while not silent:  # until the gateway closes
+            connection.chunk(event)
         connection.wait_until_closed()
 
     def check() -> None:
         wait_until_served(url)
-        clients.append(Client(url))
-        clients[0].ask()
-        clients[0].read_until(EVENTS[0])
+        for request in ({"silent": True}, {}):
+            clients.append(Client(url, buffer=65536))
+            clients[-1].ask(request)
+            clients[-1].read_until(b"data: x")
 
     with upstream(script) as origin, told_to_end_after(check):
         serve(Settings(upstream=origin.url, shutdown_timeout=0.1), port=port)
-    with clients[0] as client:
-        assert error_of(unchunked(client.read_all()))["code"] == "shutting_down"
+    with clients[0] as reading, clients[1]:
+        assert error_of(unchunked(reading.read_all()))["code"] == "shutting_down"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_keys_of_the_settings_come_first() -> None:
