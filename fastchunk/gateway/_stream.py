@@ -119,7 +119,11 @@ class Stream:
         read, feed, send = self._upstream.content.readany, self._relay.feed, self._send
         try:
             while data := await read():
-                out = feed(data)
+                try:
+                    out = feed(data)
+                except Exception as error:  # noqa: BLE001
+                    self.failure = _relay_failed(error)
+                    return
                 if out:
                     if self.first is None and getattr(self._relay, "events", True):
                         self.first = self._loop.time()
@@ -130,13 +134,6 @@ class Stream:
                     self._writing = False
         except BREAKS as error:
             self.failure = self.failure or broke_off(error)
-        except EventTooLarge as error:
-            self.failure = Failure(502, "event_too_large", f"the upstream sent too much: {error}")
-        except OSError:  # from `send`: the client has left
-            raise
-        except Exception:
-            log.exception("the relay failed")
-            self.failure = Failure(500, "relay_failed", "the gateway could not go on")
 
     def _last(self) -> bytes:
         """Close the relay; return the end of the answer: what is left, or an error event.
@@ -144,10 +141,11 @@ class Stream:
         Half an event is left out where an error event follows, which it would swallow.
         """
         relay: Any = self._relay
+        rest = b""
         try:
-            rest: bytes = relay.close()
-        except EventTooLarge:
-            rest = b""
+            rest = relay.close()
+        except Exception as error:  # noqa: BLE001
+            self.failure = self.failure or _relay_failed(error)
         if self.failure is None and getattr(relay, "truncated", False):
             message = "the upstream's answer ended before it was complete"
             self.failure = Failure(502, "upstream_truncated", message)
@@ -173,6 +171,14 @@ class Stream:
         with suppress(OSError):  # the client has left, as the next write will find
             await self._send(_body(_KEEP_ALIVE))
         self._comment = None
+
+
+def _relay_failed(error: Exception) -> Failure:
+    """Tell whose fault it is that the relay cannot go on: the upstream's, or a hook's."""
+    if isinstance(error, EventTooLarge):
+        return Failure(502, "event_too_large", f"the upstream sent too much: {error}")
+    log.error("the relay failed", exc_info=error)
+    return Failure(500, "relay_failed", "the gateway could not go on")
 
 
 def _body(data: bytes, *, more: bool = True) -> Message:

@@ -160,7 +160,7 @@ class _Completions:
         await send({"type": "http.response.body", "body": b""})
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def stream(asked: Asked) -> list[bytes]:
     """Write the events of a streamed answer."""
     encoder = StreamEncoder(wire, model=asked.model, id=_ID)
@@ -209,7 +209,7 @@ def message(asked: Asked) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _writes(asked: Asked, at_once: int) -> list[bytes]:
     events = stream(asked)
     return [b"".join(events[n : n + at_once]) for n in range(0, len(events), at_once)]

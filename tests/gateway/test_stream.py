@@ -392,14 +392,20 @@ def test_framing_that_breaks_makes_an_error_event(monkeypatch: pytest.MonkeyPatc
     assert error_of(body)["code"] == "upstream_broke_off"
 
 
-def test_a_hook_that_fails_makes_an_error_event(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("end", [EVENTS[2] + EVENTS[3], EVENTS[2][:-1]])
+@pytest.mark.parametrize("kind", [ZeroDivisionError, ConnectionError])
+def test_a_hook_that_fails_makes_an_error_event(
+    end: bytes, kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(chunk: Any) -> None:
         if chunk.choices[0].delta.content == ", ":
-            raise ZeroDivisionError("in the hook")
+            raise kind("in the hook")
 
     relay = partial(Relay, on_chunk=fail)
-    with replying(SSE, body=ANSWER) as server, gateway(server.url, relay=relay) as url:
+    raw = EVENTS[0] + EVENTS[1] + end
+    with replying(SSE, body=raw) as server, gateway(server.url, relay=relay) as url:
         body = ask(url).content
+        wait_for_metric(url, 1, "requests_total", route="/v1/chat/completions", status="200")
     assert body.startswith(EVENTS[0] + EVENTS[1] + b"data: {")
     assert error_of(body) == {
         "message": "the gateway could not go on",
@@ -408,6 +414,14 @@ def test_a_hook_that_fails_makes_an_error_event(caplog: pytest.LogCaptureFixture
         "code": "relay_failed",
     }
     assert "in the hook" in caplog.text
+
+
+def test_an_event_that_is_too_large_may_be_the_last() -> None:
+    raw = EVENTS[1] + b"data: " + b"x" * 10_000
+    with replying(SSE, body=raw) as server, gateway(server.url, max_event_size=1000) as url:
+        body = ask(url).content
+    assert body.startswith(EVENTS[1] + b"data: {")
+    assert error_of(body)["code"] == "event_too_large"
 
 
 def test_an_answer_passed_on_ends_short_when_the_upstream_dies() -> None:
