@@ -1,0 +1,1 @@
+"""The gateway, between real sockets on the loopback interface."""

@@ -1,0 +1,289 @@
+"""The server: how it starts, how it ends, and what it logs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import fastchunk.gateway
+from fastchunk.gateway import Settings, serve, server
+
+from .harness import (
+    ANSWER,
+    EVENTS,
+    PATIENCE,
+    SSE,
+    Client,
+    Connection,
+    ask,
+    error_of,
+    replying,
+    unchunked,
+    upstream,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port: int = one.getsockname()[1]
+        return port
+
+
+def wait_until_served(url: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            httpx.get(f"{url}/healthz", timeout=PATIENCE)
+        except httpx.ConnectError:
+            assert time.monotonic() < until, "the gateway does not listen"
+        else:
+            return
+
+
+# --- in a process of its own: signals ------------------------------------------------------------
+
+
+class Process:
+    """A gateway in a process of its own."""
+
+    def __init__(self, settings: str, **options: Any) -> None:
+        self.url = f"http://127.0.0.1:{options.setdefault('port', free_port())}"
+        program = f"from fastchunk.gateway import *; serve({settings}, **{options!r})"
+        command = [sys.executable, "-W", "error", "-c", program]
+        pipe = subprocess.PIPE
+        self.popen = subprocess.Popen(command, stderr=pipe, text=True, cwd=ROOT)
+        wait_until_served(self.url)
+
+    def wait_for_log(self, text: str) -> None:
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            if text in line:
+                return
+        raise AssertionError(f"{text!r} was not logged")
+
+    def wait(self) -> int:
+        assert self.popen.stderr is not None
+        self.popen.stderr.read()
+        return self.popen.wait(PATIENCE)
+
+
+@contextmanager
+def process(settings: str, **options: Any) -> Iterator[Process]:
+    one = Process(settings, **options)
+    try:
+        yield one
+    finally:
+        one.popen.kill()
+        one.popen.wait()
+        assert one.popen.stderr is not None
+        one.popen.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_open_streams_finish(number: signal.Signals) -> None:
+    told = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE, "connection: close")
+        connection.chunk(EVENTS[0])
+        assert told.wait(PATIENCE)
+        connection.chunk(b"".join(EVENTS[1:]))
+        connection.end()
+
+    with upstream(script) as origin, process(repr(origin.url)) as gateway:
+        with Client(gateway.url) as client:
+            client.ask()
+            client.read_until(EVENTS[0])
+            gateway.popen.send_signal(number)
+            gateway.wait_for_log("Shutting down")
+            told.set()
+            assert unchunked(client.read_all()) == ANSWER
+        assert gateway.wait() == 0
+        with pytest.raises(ConnectionRefusedError):
+            Client(gateway.url)
+
+
+def test_streams_that_take_too_long_are_ended() -> None:
+    closed = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE)
+        connection.chunk(EVENTS[0] + b"data: half")
+        connection.wait_until_closed()
+        closed.set()
+
+    with upstream(script) as origin:
+        settings = f"Settings(upstream={origin.url!r}, shutdown_timeout=0.2)"
+        with process(settings) as gateway, Client(gateway.url) as client:
+            client.ask()
+            client.read_until(EVENTS[0])
+            gateway.popen.send_signal(signal.SIGTERM)
+            body = unchunked(client.read_all())
+            assert body.startswith(EVENTS[0])
+            assert error_of(body)["code"] == "shutting_down"
+            assert closed.wait(PATIENCE)
+            assert gateway.wait() == 0
+
+
+# --- in this process -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    """Leave logging as it was; `serve` sets it up for a process of its own."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "fastchunk.gateway")
+    ]
+    before = [(one.handlers[:], one.level, one.propagate) for one in loggers]
+    yield
+    for one, state in zip(loggers, before, strict=True):
+        one.handlers[:], one.propagate = state[0], state[2]
+        one.setLevel(state[1])
+
+
+@contextmanager
+def told_to_end_after(check: Any) -> Iterator[None]:
+    """Run a check beside `serve`, which wants the main thread, and then end it."""
+    failures = []
+
+    def run() -> None:
+        try:
+            check()
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join()
+    for failure in failures:
+        raise failure
+
+
+@pytest.mark.usefixtures("_logging")
+def test_the_demonstration_needs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def check() -> None:
+        wait_until_served(url)
+        answer = ask(url, {"stream": True, "model": "m", "max_tokens": 1})
+        assert answer.text.endswith("data: [DONE]\n\n")
+
+    with told_to_end_after(check):
+        serve(demo=True, port=port)
+    logged = capfd.readouterr().err
+    assert "requests go on to the demonstration" in logged
+    assert f"Uvicorn running on {url}" in logged
+
+
+@pytest.mark.usefixtures("_logging")
+def test_keys_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FASTCHUNK_UPSTREAM_KEY", "secret-up")
+    monkeypatch.setenv("FASTCHUNK_CLIENT_KEY", "secret-own")
+    monkeypatch.setattr(server, "_has_uvloop", lambda: False)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def check() -> None:
+        wait_until_served(url)
+        assert ask(url).status_code == 401
+        assert ask(url, authorization="Bearer secret-own").content == ANSWER
+
+    with replying(SSE, body=ANSWER) as origin, told_to_end_after(check):
+        serve(Settings(upstream=origin.url), port=port)
+    assert origin.received[0].values("authorization") == ["Bearer secret-up"]
+    logged = capfd.readouterr().err
+    assert f"requests go on to {origin.url}" in logged
+    assert "uvloop is not installed" in logged
+    assert "secret" not in logged
+
+
+@pytest.mark.usefixtures("_logging")
+def test_clients_that_do_not_read_do_not_keep_the_server(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    clients = []
+    event = b"data: %b\n\n" % (b"x" * 100_000)
+
+    def script(connection: Connection) -> None:
+        silent = "silent" in connection.receive().json
+        connection.begin(SSE)
+        connection.chunk(event)
+        while not silent:  # until the gateway closes
+            connection.chunk(event)
+        connection.wait_until_closed()
+
+    def check() -> None:
+        wait_until_served(url)
+        for request in ({"silent": True}, {}):
+            clients.append(Client(url, buffer=65536))
+            clients[-1].ask(request)
+            clients[-1].read_until(b"data: x")
+
+    with upstream(script) as origin, told_to_end_after(check):
+        serve(Settings(upstream=origin.url, shutdown_timeout=0.1), port=port)
+    with clients[0] as reading, clients[1]:
+        assert error_of(unchunked(reading.read_all()))["code"] == "shutting_down"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_keys_of_the_settings_come_first() -> None:
+    settings = Settings(upstream="http://h", upstream_key="one")
+    environment = {"FASTCHUNK_UPSTREAM_KEY": "two", "FASTCHUNK_CLIENT_KEY": ""}
+    assert server._with_keys(settings, environment) == settings
+
+
+def test_without_an_upstream_there_is_nothing_to_serve() -> None:
+    with pytest.raises(TypeError, match="demo=True"):
+        serve()
+
+
+@pytest.mark.usefixtures("_logging")
+def test_a_port_that_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as caught:
+            serve("http://127.0.0.1:1", port=port)
+    assert caught.value.code not in {0, None}
+    assert "address already in use" in capfd.readouterr().err
+
+
+def test_where_files_are_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)
+    server._allow_many_files()
+
+
+def test_without_the_extra_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for missing in ("aiohttp", "prometheus_client", "starlette", "uvicorn"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, missing, None)
+            with pytest.raises(ImportError, match=r"pip install 'fastchunk\[gateway\]'"):
+                importlib.reload(fastchunk.gateway)
+    importlib.reload(fastchunk.gateway)
