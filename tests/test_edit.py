@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastchunk import DROP, InvalidChunk, edit
@@ -159,7 +159,9 @@ def test_drop_is_one_of_a_kind() -> None:
 
 _KEYS = st.sampled_from(["model", "a", "m\\u006fdel", 'x\\"model', "é"])
 _SPACE = st.sampled_from(["", "", "", " ", "\n\t"])
-_SCALARS = st.sampled_from(["1", "1e5", "null", '"model"', '"\\\\"', '"é"', "[]", "{}", '":"'])
+_SCALARS = st.sampled_from(
+    ["1", "1e5", "null", '"model"', r'"\n"', r'"\"model\":"', '"\\\\"', '"é"', "[]", "{}", '":"']
+)
 
 
 def _object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -170,6 +172,7 @@ def _object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 _VALUES = st.recursive(_SCALARS, lambda inner: _object(inner) | inner.map("[{}]".format))
 
 
+@settings(max_examples=400)
 @given(_object(_VALUES), st.sampled_from([DROP, "new", {"a": 1}, None]))
 def test_the_quick_way_is_the_exact_way(document: str, value: Any) -> None:
     data = document.encode()
@@ -195,13 +198,16 @@ def test_an_edit_and_its_reverse_give_the_bytes_back(document: str) -> None:
 def test_the_quick_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules[edit.__module__]
     monkeypatch.setattr(module, "_edit_exactly", lambda *_: pytest.fail("the exact way was taken"))
-    data = b'{"id":"x","model":"m","choices":[{"delta":{"content":"x"}}],"usage":null}'
+    data = b'{"id":"x","model":"m","choices":[{"delta":{"content":"\\n"}}],"usage":null}'
     assert json.loads(edit(data, {"model": "a", "usage": DROP, "new": 1})) == {
         "id": "x",
         "model": "a",
-        "choices": [{"delta": {"content": "x"}}],
+        "choices": [{"delta": {"content": "\n"}}],
         "new": 1,
     }
+    assert (
+        edit('{"model":"m","x":"é\\""}'.encode(), {"model": 1}) == '{"model":1,"x":"é\\""}'.encode()
+    )
 
 
 @pytest.mark.parametrize("stream", recorded(), ids=lambda path: path.stem)
