@@ -39,7 +39,7 @@ from msgspec import UNSET, Raw, UnsetType
 from . import models, wire
 from .errors import InvalidChunk
 
-__all__ = ["Learner", "Make", "Matched", "Template"]
+__all__ = ["Learner", "Make", "Matched", "Template", "TextOf"]
 
 _MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
 """What stands in the text's place while a template is learned: nobody else writes it."""
@@ -61,6 +61,7 @@ _decode_strings = msgspec.json.Decoder(list[str]).decode
 Matched: TypeAlias = tuple[list[bytes], list[str]]
 Match: TypeAlias = Callable[[bytes], "Matched | None"]
 Make: TypeAlias = Callable[[str], Any]
+TextOf: TypeAlias = Callable[[Any], "str | None"]
 
 
 class Template(msgspec.Struct, frozen=True, gc=False):
@@ -82,9 +83,13 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     """Whether it leaves as it comes."""
     chunk: Make | None
     """Make the chunk of the event with this string; None where no chunks are to be made."""
+    text: TextOf | None
+    """Return a chunk's string, if it differs from the template's chunk in nothing else."""
 
     def changed(self, texts: list[bytes]) -> bytes:
-        """Return the events with these texts, as they leave; there is at least one."""
+        """Return the events with these texts, as they leave."""
+        if not texts:
+            return b""
         return self.new_prefix + self.new_between.join(texts) + self.new_suffix
 
     def data(self, text: bytes) -> bytes:
@@ -163,12 +168,12 @@ class Learner:
         marked = before + _MARK + after
         try:
             changed = self._change(marked) if self._change else marked
-            make = _maker(self._decode, marked, name) if self._decode else None
+            made = _maker(self._decode, marked, name) if self._decode else (None, None)
         except InvalidChunk:
             return None
         if changed is None or changed.count(_MARK) != 1:
             return None
-        if self._decode and not make:
+        if made is None:
             return None
         new_before, _, new_after = changed.partition(_MARK)
         new_prefix, new_suffix = _DATA + new_before, new_after + _END
@@ -180,7 +185,8 @@ class Learner:
             new_suffix=new_suffix,
             new_between=new_suffix + new_prefix,
             unchanged=changed == marked,
-            chunk=make,
+            chunk=made[0],
+            text=made[1],
         )
 
 
@@ -198,24 +204,24 @@ def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, by
     return None
 
 
-def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> Make | None:
-    """Build a template's `chunk` from its document with a mark in the text's place.
+def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> tuple[Make, TextOf] | None:
+    """Build a template's `chunk` and `text` from its document with a mark in the text's place.
 
     None if the text is not the first delta's, if anything else in the chunk could be changed, or
     if two decodes differ: the mirror makes up an id that is missing.
     """
-    chunk = decode(marked)
-    if type(chunk) not in _FAMILIES or len(chunk.choices) != 1 or chunk != decode(marked):
+    model, mark = decode(marked), _MARK.decode()
+    if type(model) not in _FAMILIES or len(model.choices) != 1 or model != decode(marked):
         return None
-    choice = chunk.choices[0]
+    choice = model.choices[0]
     delta = choice.delta
-    if getattr(delta, name) != _MARK.decode():
+    if getattr(delta, name) != mark:
         return None
     has_calls = delta.tool_calls == []
-    parts = [*_mutable(chunk), *_mutable(choice), *_mutable(delta)]
+    parts = [*_mutable(model), *_mutable(choice), *_mutable(delta)]
     if len(parts) != 2 + has_calls:  # the choices and the delta, which are copied
         return None
-    copy_chunk, copy_choice, copy_delta = chunk.__copy__, choice.__copy__, delta.__copy__
+    copy_chunk, copy_choice, copy_delta = model.__copy__, choice.__copy__, delta.__copy__
 
     def make(string: str) -> Any:
         delta = copy_delta()
@@ -228,7 +234,19 @@ def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> Make | N
         chunk.choices = [choice]
         return chunk
 
-    return make
+    def text_of(chunk: Any) -> str | None:
+        try:
+            (choice,) = chunk.choices
+            delta = choice.delta
+            text = getattr(delta, name)
+            setattr(delta, name, mark)
+        except (AttributeError, TypeError, ValueError):
+            return None  # not even the shape is left
+        same = chunk == model
+        setattr(delta, name, text)
+        return text if same and type(text) is str else None
+
+    return make, text_of
 
 
 def _mutable(struct: msgspec.Struct) -> list[Any]:

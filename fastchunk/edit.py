@@ -48,7 +48,7 @@ Changes: TypeAlias = Mapping[str, Any]
 
 _INDEX = re.compile("0|[1-9][0-9]*")
 _BAD_ESCAPE = re.compile("~(?![01])")
-_SPACE, _BACKSLASH = 0x20, 0x5C
+_COLON, _SPACE, _BACKSLASH = 0x3A, 0x20, 0x5C
 _GAP = re.compile(r"[ \t\n\r]*")
 # Only where a value ends is of interest: its numbers need not be made.
 _scan_once: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
@@ -84,24 +84,24 @@ def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
 
 @lru_cache(maxsize=256)
 def _place(key: str) -> tuple[Callable[[bytes], Any], bytes] | None:
-    r"""Build the decoder of one top-level key's raw value, and the key's text with its colon.
+    r"""Build the decoder of one top-level key's raw value, and the key's text.
 
-    None for pointers and for keys that JSON may spell in two ways without a `\\u`.
+    None for pointers and for keys that JSON may spell in two ways without a `\u`.
     """
     if not isinstance(key, str) or not key.isprintable() or set(key) & {"/", '"', "\\"}:
         return None
     shape = msgspec.defstruct(
         "Shape", [("value", Raw | UnsetType, UNSET)], rename={"value": key}, gc=False
     )
-    return msgspec.json.Decoder(shape).decode, msgspec.json.encode(key) + b":"
+    return msgspec.json.Decoder(shape).decode, msgspec.json.encode(key)
 
 
-def _edit_one(data: bytes, key: str, value: Any) -> bytes | None:
+def _edit_one(data: bytes, key: str, value: Any) -> bytes | None:  # noqa: PLR0911
     r"""Change a top-level key where it is proven which bytes it is; else return None.
 
-    Without a `\\u` in it, a document spells the key in one way; and with its colon that text stands
-    only where a key ends. If it occurs once, not behind a backslash, and the decoder, which goes
-    through all of the document, finds the key at the top level, that occurrence is the key.
+    Without a `\u` in it, a document spells the key in one way. If that text occurs once, not
+    behind a backslash, and the decoder, which goes through all of the document, finds the key at
+    the top level, that occurrence is the key.
     """
     place = _place(key)
     if place is None or (_BACKSLASH in data and data.find(b"\\u") >= 0):
@@ -114,13 +114,15 @@ def _edit_one(data: bytes, key: str, value: Any) -> bytes | None:
         raw = decode(data).value
         if raw is UNSET:
             return _add_one(data, token, value)
-        if len(parts) != 2 or parts[1][0] <= _SPACE or parts[0][-1] == _BACKSLASH:
+        if len(parts) != 2 or parts[0][-1] == _BACKSLASH:
             return None
-        before, rest = parts
-        rest = rest[len(bytes(raw)) :]
+        before, after = parts
+        if after[0] != _COLON or after[1] <= _SPACE:
+            return None
+        rest = after[1 + len(bytes(raw)) :]
         if value is DROP:
             return _drop_one(before, rest)
-        return before + token + encode_tree(value) + rest
+        return before + token + b":" + encode_tree(value) + rest
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None  # the exact way finds out what is wrong
 
@@ -130,7 +132,7 @@ def _add_one(data: bytes, token: bytes, value: Any) -> bytes | None:
         return data
     if data[-1:] != b"}" or data[-2:-1] in b"{ \t\n\r":
         return None
-    return b"%b,%b%b}" % (data[:-1], token, encode_tree(value))
+    return b"%b,%b:%b}" % (data[:-1], token, encode_tree(value))
 
 
 def _drop_one(before: bytes, rest: bytes) -> bytes | None:

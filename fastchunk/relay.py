@@ -24,8 +24,9 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from . import wire
-from ._template import Learner, Make, Matched, Template
-from .codec import encode
+from ._template import Learner, Make, Matched, Template, TextOf
+from ._typed import Lists, keep, lists_of
+from .codec import encode_tree
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
 from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
@@ -177,30 +178,34 @@ class Relay:
         """Do the same, and give each chunk to `on_chunk`."""
         texts, strings = matched
         seen, on_chunk, make = self._seen, cast(OnChunk, self._on_chunk), cast(Make, template.chunk)
-        ready: list[bytes] | None = None  # what leaves, from the first answer on
-        position = 0
+        text_of, unchanged = cast(TextOf, template.text), template.unchanged
+        ready: list[bytes] = []  # what is no longer like the template, and what came before it
+        begin = position = 0  # from here up to there, only texts may have changed
         try:
             for position, string in enumerate(strings):
                 seen.events += 1
                 seen.chunks += 1
                 chunk = make(string)
+                choices = chunk.choices[:]
                 answer = on_chunk(chunk)
-                if answer is None and ready is None:
+                if answer is None:
                     continue
-                text = texts[position]
-                if ready is None:
-                    ready = _before(template, texts, position)
-                if answer is None or (answer is chunk and chunk == make(string)):
-                    ready.append(template.changed([text]))
-                else:
-                    ready.append(_framed(self._answered(answer, chunk, template.data(text))))
+                text = text_of(chunk) if answer is chunk else None
+                if text is None:
+                    came, lists = template.data(texts[position]), Lists({("choices",): choices})
+                    left = self._answered(answer, chunk, came, lists)
+                    ready += template.changed(texts[begin:position]), _framed(left)
+                    begin = position + 1
+                elif text != string:
+                    texts[position] = encode_tree(text)[1:-1]
+                    unchanged = False
         except BaseException as error:
-            self._ready += _before(template, texts, position) if ready is None else ready
+            self._ready += *ready, template.changed(texts[begin:position])
             self._fail(error)
             raise
-        if ready is not None:
-            return b"".join(ready)
-        return data if template.unchanged else template.changed(texts)
+        if unchanged and not ready:
+            return data
+        return b"".join((*ready, template.changed(texts[begin:])))
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks one by one; return `whole` itself if none was changed."""
@@ -259,8 +264,11 @@ class Relay:
         if chunk is None:
             return block
         self._learner.learn(data, chunk, self._seen.chunks)
-        answer = None if self._on_chunk is None else self._on_chunk(chunk)
-        changed = self._answered(answer, chunk, data)
+        if self._on_chunk is None:
+            changed = self._changed_safely(data)
+        else:
+            lists = lists_of(chunk)
+            changed = self._answered(self._on_chunk(chunk), chunk, data, lists)
         if changed == data:
             return block
         return b"" if changed is None else _with_data(block, changed)
@@ -268,18 +276,21 @@ class Relay:
     def _fail(self, error: BaseException) -> None:
         self._failure, self._learner.template = error, None
 
-    def _answered(self, answer: object, chunk: Chunk, data: bytes) -> bytes | None:
+    def _answered(self, answer: object, chunk: Chunk, data: bytes, lists: Lists) -> bytes | None:
         """Return the data of a chunk after `on_chunk`'s answer and all changes; None: withheld."""
         if answer is DROP:
             return None
-        if answer is not None:
-            if answer is not chunk:
-                raise TypeError(
-                    "on_chunk must return None, the chunk that it was given, or DROP, "
-                    f"not {type(answer).__name__}"
-                )
-            if chunk != wire.decode(data):
-                data = encode(chunk)
+        if answer is chunk:
+            data = keep(data, chunk, lists)
+        elif answer is not None:
+            raise TypeError(
+                "on_chunk must return None, the chunk that it was given, or DROP, "
+                f"not {type(answer).__name__}"
+            )
+        return self._changed_safely(data)
+
+    def _changed_safely(self, data: bytes) -> bytes | None:
+        """Make the changes to a chunk's data, or count it as invalid; None if it is withheld."""
         if not self._changing:
             return data
         try:
@@ -309,11 +320,6 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _before(template: Template, texts: list[bytes], position: int) -> list[bytes]:
-    """Return the events before one of a read that matches a template, as they leave."""
-    return [template.changed(texts[:position])] if position else []
 
 
 def _framed(data: bytes | None) -> bytes:
