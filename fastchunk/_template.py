@@ -53,7 +53,7 @@ _VARYING = {
 _FAMILIES = (models.ChatCompletionStreamResponse, wire.ChatCompletionStreamResponse)
 # What may be the value of two chunks at once, because it cannot be changed.
 _IMMUTABLE = frozenset({str, int, float, Raw, UnsetType, type(None)})
-_MOST_SKIPPED = 256
+_USELESS, _MOST_SKIPPED = 7, 256
 
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
@@ -153,6 +153,8 @@ class Learner:
         """
         if chunks > self._chunks + 1:
             self._skip = self._skipped = 0
+        elif self._skip >= _USELESS:
+            self.template = None
         self._chunks = chunks
         self._skipped += 1
         if self._skipped <= self._skip:

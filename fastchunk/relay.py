@@ -323,7 +323,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _framed(data: bytes | None) -> bytes:
-    return b"" if data is None else b"data: %b\n\n" % data
+    return b"" if data is None else b"data: " + data + b"\n\n"
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:
