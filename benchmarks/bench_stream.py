@@ -13,7 +13,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from .peers import ALIAS, BUILT, BUILT_MODEL
-from .stream_peers import EVENTS, RELAYS, Run, Work, reads_of
+from .stream_peers import EVENTS, FAMILY_DOCUMENTS, REDACTED, RELAYS, Run, Work, reads_of
 
 _TEXTS = [" the", " streaming", "日本", "\n", ' "quoted"', ""] * 8
 _DONE = b"data: [DONE]\n\n"
@@ -35,7 +35,22 @@ def _after(work: Work, document: str) -> str:
         value["model"] = ALIAS
     if work.strip:
         del value["usage"]
+    if work.redact:
+        value["choices"][0]["delta"]["content"] = REDACTED
     return _dumped(value)
+
+
+def _with_unknown_keys(document: str) -> str:
+    value = json.loads(document)
+    value["choices"][0]["delta"]["x_phase"] = "final"
+    return _dumped({**value, "x_request": {"region": "eu", "attempt": 1}})
+
+
+def _without_unknown_keys(event: bytes) -> bytes:
+    """Return what is left of an event in the Pydantic model."""
+    return event.replace(b',"x_phase":"final"', b"").replace(
+        b',"x_request":{"region":"eu","attempt":1}', b""
+    )
 
 
 def _relay(
@@ -84,6 +99,51 @@ def test_relay_strip_usage(
 ) -> None:
     """Take the usage out of every chunk."""
     _relay(benchmark, run, RELAYS["relay strip usage"], documents, events)
+
+
+def test_relay_redact(
+    benchmark: BenchmarkFixture, run: Run, documents: list[str], events: int
+) -> None:
+    """Replace the text of every chunk."""
+    _relay(benchmark, run, RELAYS["relay redact"], documents, events)
+
+
+def test_relay_redact_unknown_keys(
+    benchmark: BenchmarkFixture,
+    run: Run,
+    documents: list[str],
+    events: int,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Replace the text of every chunk that has keys of the provider's own: the model loses them."""
+    work = RELAYS["relay redact unknown keys"]
+    sent = list(map(_with_unknown_keys, documents))
+    expected = reads_of([_after(work, document) for document in sent], events)
+    if "Pydantic" in request.node.name:
+        expected = list(map(_without_unknown_keys, expected))
+    reads = reads_of(sent, events)
+    written, _ = run(reads)
+    assert written[: len(reads)] == expected
+    _time(benchmark, run, reads, EVENTS)
+
+
+def test_family_decode(benchmark: BenchmarkFixture, run: Run) -> None:
+    """A chunk as vLLM writes it, in either family."""
+    found = [chunk.choices[0].delta.content for chunk in run(FAMILY_DOCUMENTS)]
+    assert found == [f" {n}" for n in range(len(FAMILY_DOCUMENTS))]
+    _time(benchmark, run, FAMILY_DOCUMENTS, len(FAMILY_DOCUMENTS))
+
+
+def test_family_both_ways(
+    benchmark: BenchmarkFixture, run: Run, request: pytest.FixtureRequest
+) -> None:
+    """The same and back: `wire` gives back the bytes that came, the mirror every key of its own."""
+    for document, written in zip(FAMILY_DOCUMENTS, run(FAMILY_DOCUMENTS), strict=True):
+        value, expected = json.loads(written), json.loads(document)
+        assert value["choices"][0]["delta"]["content"] == expected["choices"][0]["delta"]["content"]
+        if "wire" in request.node.name:
+            assert written == document
+    _time(benchmark, run, FAMILY_DOCUMENTS, len(FAMILY_DOCUMENTS))
 
 
 def test_framing(benchmark: BenchmarkFixture, run: Run, documents: list[str], events: int) -> None:

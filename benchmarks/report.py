@@ -38,6 +38,8 @@ RELAYS = {
     "relay look": "look at every chunk",
     "relay restamp and look": "look at every chunk, change the model's name",
     "relay strip usage": "take the usage out",
+    "relay redact": "replace every chunk's text",
+    "relay redact unknown keys": "the same, of chunks with unknown keys",
 }
 _READS = [name_of(events) for events in READS]
 
@@ -178,12 +180,23 @@ def _flat(results: Results) -> str:
     )
 
 
+def _families(results: Results) -> str:
+    rows = []
+    for operation in ("family decode", "family both ways"):
+        key = f"{operation}/text delta"
+        times = [_time(median(results["timings"][key][peer])) for peer in ("models", "wire")]
+        share = median(ratios(results, key, "models", "wire"))
+        rows.append([operation.removeprefix("family "), *times, f"{share:.2f}×"])
+    return _table(["a chunk of vLLM's", "models", "wire", "wire's time over the mirror's"], rows)
+
+
 def _streams(results: Results) -> dict[str, str]:
     """Return the blocks on streams, if the run measured any."""
     if "flat" not in results:
         return {}
     return {
         "streams": _relays(results),
+        "families": _families(results),
         "framing": f"**Framing: reads to events**\n\n{_peers(results, 'framing', 'openai')}",
         "clients": f"**Client: reads to chunks**\n\n{_peers(results, 'clients', 'openai')}",
         "producer": f"**Producer: a text to an event**\n\n{_peers(results, 'producer', ROUTER)}",

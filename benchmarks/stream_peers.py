@@ -38,6 +38,7 @@ class Work(NamedTuple):
     restamp: bool = False
     look: bool = False
     strip: bool = False
+    redact: bool = False
 
 
 RELAYS = {
@@ -46,7 +47,10 @@ RELAYS = {
     "relay look": Work(look=True),
     "relay restamp and look": Work(restamp=True, look=True),
     "relay strip usage": Work(strip=True),
+    "relay redact": Work(redact=True),
+    "relay redact unknown keys": Work(redact=True),
 }
+REDACTED = "[redacted]"
 
 
 def name_of(events: int) -> str:
@@ -72,10 +76,14 @@ def _relay_fastchunk(work: Work) -> Run:
         def look(chunk: Any) -> None:
             seen.append(chunk.choices[0].delta.content)
 
+        def redact(chunk: Any) -> Any:
+            chunk.choices[0].delta.content = REDACTED
+            return chunk
+
         relay = Relay(
             set={"model": ALIAS} if work.restamp else None,
             strip_usage=work.strip,
-            on_chunk=look if work.look else None,
+            on_chunk=look if work.look else redact if work.redact else None,
         )
         written = [relay.feed(read) for read in reads]
         written.append(relay.close())
@@ -89,7 +97,7 @@ def _relay_pydantic(work: Work) -> Run:
     from ray.serve.llm.openai_api_models import ChatCompletionStreamResponse
 
     validate = ChatCompletionStreamResponse.model_validate_json
-    restamp, look, strip = work
+    restamp, look, strip, redact = work
     exclude = {"usage"} if strip else None
 
     def run(reads: Sequence[bytes]) -> tuple[list[bytes], list[str]]:
@@ -101,6 +109,8 @@ def _relay_pydantic(work: Work) -> Run:
                 chunk = validate(event[6:])
                 if look:
                     seen.append(chunk.choices[0].delta.content)
+                if redact:
+                    chunk.choices[0].delta.content = REDACTED
                 if restamp:
                     chunk.model = ALIAS
                 if strip and chunk.usage and not chunk.choices:
@@ -116,7 +126,7 @@ def _relay_orjson(work: Work) -> Run:
     import orjson
 
     loads, dumps = orjson.loads, orjson.dumps
-    restamp, look, strip = work
+    restamp, look, strip, redact = work
 
     def run(reads: Sequence[bytes]) -> tuple[list[bytes], list[str]]:
         written: list[bytes] = []
@@ -127,6 +137,8 @@ def _relay_orjson(work: Work) -> Run:
                 chunk = loads(event[6:])
                 if look:
                     seen.append(chunk["choices"][0]["delta"]["content"])
+                if redact:
+                    chunk["choices"][0]["delta"]["content"] = REDACTED
                 if restamp:
                     chunk["model"] = ALIAS
                 if strip and chunk.pop("usage", None) and not chunk["choices"]:
@@ -281,6 +293,26 @@ def _produce_pydantic() -> Run:
     return run
 
 
+# --- families: documents as vLLM writes them, to chunks and back ---
+
+FAMILY_DOCUMENTS = [
+    b'{"id":"chatcmpl-6cb5ba73-5b6e-4d2b-8d8c-0a3f2b1c9d7e","object":"chat.completion.chunk",'
+    b'"created":1748649600,"model":"meta-llama/Llama-3.1-8B-Instruct","choices":[{"index":0,'
+    b'"delta":{"content":" %d"},"logprobs":null,"finish_reason":null,"token_ids":null}],'
+    b'"kv_transfer_params":null}' % n
+    for n in range(64)
+]
+
+
+def _family(name: str, *, back: bool) -> Run:
+    import fastchunk
+
+    decode, encode = import_module(f"fastchunk.{name}").decode, fastchunk.encode
+    if back:
+        return lambda documents: [encode(decode(document)) for document in documents]
+    return lambda documents: [decode(document) for document in documents]
+
+
 _RELAY_PEERS: dict[str, Callable[[Work], Run]] = {
     "fastchunk": _relay_fastchunk,
     "Pydantic path": _relay_pydantic,
@@ -291,6 +323,14 @@ STREAM_PEERS: dict[str, dict[str, Callable[[], Run]]] = {
     **{
         operation: {peer: partial(make, work) for peer, make in _RELAY_PEERS.items()}
         for operation, work in RELAYS.items()
+    },
+    "family decode": {
+        "models": partial(_family, "models", back=False),
+        "wire": partial(_family, "wire", back=False),
+    },
+    "family both ways": {
+        "models": partial(_family, "models", back=True),
+        "wire": partial(_family, "wire", back=True),
     },
     "framing": {
         "fastchunk": _framing_fastchunk,
