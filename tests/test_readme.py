@@ -27,7 +27,8 @@ from fastchunk import StreamEncoder, wire
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 RECIPES = dict(re.findall(r"```python\n# recipe: (\w+)\n(.*?)```", README, re.DOTALL))
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-WORDS = ["Hello", ", ", "日本", " 😀\n"]
+CARD = "4111-1111-1111-1111"
+WORDS = ["Hello", ", ", "日本", " 😀\n", CARD]
 
 
 def _events() -> list[bytes]:
@@ -131,13 +132,20 @@ def test_aiohttp(upstream: str) -> None:
         _restamped(gateway)
 
 
-@pytest.mark.parametrize("name", ["httpx", "openai"])
+def test_redact(upstream: str) -> None:
+    with _served(_run("redact", upstream)["app"]) as gateway:
+        answer = httpx.post(f"{gateway}/v1/chat/completions", json=REQUEST)
+    expected = b"".join(_events()).replace(CARD.encode(), b"[card]")
+    assert answer.content == expected
+
+
+@pytest.mark.parametrize("name", ["httpx", "openai", "answer"])
 def test_clients(name: str, upstream: str) -> None:
     assert _run(name, upstream)["text"] == "".join(WORDS)
 
 
 def test_every_recipe_is_run() -> None:
-    assert set(RECIPES) == {"starlette", "aiohttp", "httpx", "openai"}
+    assert set(RECIPES) == {"starlette", "aiohttp", "httpx", "openai", "answer", "redact"}
 
 
 def test_the_example_of_use_runs() -> None:
