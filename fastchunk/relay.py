@@ -169,9 +169,7 @@ class Relay:
 
     def _repeat_unseen(self, template: Template, data: bytes, matched: Matched) -> bytes:
         """Forward a read that matches a template."""
-        seen, count = self._seen, len(matched[0])
-        seen.events += count
-        seen.chunks += count
+        self._seen.chunks += len(matched[0])
         return data if template.unchanged else template.changed(matched[0])
 
     def _repeat_seen(self, template: Template, data: bytes, matched: Matched) -> bytes:
@@ -183,7 +181,6 @@ class Relay:
         begin = position = 0  # from here up to there, only texts may have changed
         try:
             for position, string in enumerate(strings):
-                seen.events += 1
                 seen.chunks += 1
                 chunk = make(string)
                 choices = chunk.choices[:]

@@ -45,8 +45,9 @@ class Observer:
     """Keeps count of a stream's events and of what they say; relays and chunk streams share it."""
 
     def __init__(self) -> None:
-        self.events = 0
         self.chunks = 0
+        self.others = 0
+        """Events that were no chunks."""
         self.invalid = 0
         self.why_invalid: InvalidChunk | None = None
         self.done = False
@@ -54,6 +55,11 @@ class Observer:
         self.usage: wire.UsageInfo | None = None
         self.finish_reasons: dict[int, str] = {}
         self._choices: set[int] = set()
+
+    @property
+    def events(self) -> int:
+        """How many events came."""
+        return self.chunks + self.others
 
     @property
     def complete(self) -> bool:
@@ -64,13 +70,13 @@ class Observer:
     def observe(self, data: bytes, event: str = "message") -> Chunk | None:
         """Take note of one event; return its chunk, or None if it is no chunk event."""
         if data == DONE:
-            self.events += 1
+            self.others += 1
             self.done = True
             return None
         try:
             chunk = wire.decode(data)
         except InvalidChunk as error:
-            self.events += 1
+            self.others += 1
             self._observe_undecodable(data, event, error)
             return None
         if self._observe_decoded(chunk):
@@ -90,16 +96,18 @@ class Observer:
     def take_back(self, error: InvalidChunk) -> None:
         """Count the last chunk as an event that could not be decoded after all."""
         self.chunks -= 1
+        self.others += 1
         self.invalid += 1
         self.why_invalid = error
 
     def _observe_decoded(self, chunk: Chunk) -> bool:
         """Take note of an event that was decoded; tell whether it is a chunk event."""
-        self.events += 1
         choices = chunk.choices
         is_chunk = choices is not UNSET or chunk.object == "chat.completion.chunk"
         if is_chunk:
             self.chunks += 1
+        else:
+            self.others += 1
         if choices:
             known = self._choices
             for choice in choices:
@@ -212,7 +220,6 @@ class ChunkStream(Generic[C]):
         if matched is None:
             return None
         _, strings = matched
-        self._seen.events += len(strings)
         self._seen.chunks += len(strings)
         return list(map(cast(Make, template.chunk), strings))
 
