@@ -22,6 +22,8 @@ def main() -> None:
             f"fastchunk: the command line needs more than fastchunk ({error}): "
             "python -m pip install 'fastchunk[cli]'"
         )
+    from ._output import guarded  # noqa: PLC0415
     from .app import app  # noqa: PLC0415
 
-    app(prog_name="fastchunk")
+    with guarded():
+        app(prog_name="fastchunk")

@@ -20,11 +20,12 @@ from fastchunk.errors import EventTooLarge, InvalidChunk, TruncatedStream, Upstr
 from fastchunk.sse import BOM, DONE
 
 from ._document import NotJSON, parse, round_trip_losses, unknown_keys
+from ._input import reads
 from ._output import Output, one_line
 from ._reading import Item, Reading
 from ._tally import Tally
 
-__all__ = ["Check", "Oddity"]
+__all__ = ["Check", "Oddity", "show"]
 
 _FIELDS = {b"", b"data", b"event", b"id", b"retry"}
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -35,6 +36,17 @@ _KINDS = {
     UpstreamError: "error-event",
     InvalidChunk: "invalid-chunk",
 }
+
+
+def show(path: str, *, as_json: bool) -> Check:
+    """Report on the stream at `path`, as it comes; return what was counted."""
+    out, reading = Output(), Reading()
+    check = Check(out, path, as_json=as_json)
+    for item in reading.items(reads(path, before=out.flush)):
+        check.take(item, reading)
+    check.end(reading)
+    out.flush()
+    return check
 
 
 class Oddity(Struct):

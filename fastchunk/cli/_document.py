@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, inspect
 
+from fastchunk import _coerce
+
 __all__ = ["Document", "NotJSON", "parse", "round_trip_losses", "unknown_keys"]
 
 _PLAIN_KEY = re.compile(r"[\w-]{1,64}")
@@ -45,7 +47,10 @@ class Document(NamedTuple):
 
 
 def parse(data: bytes) -> Document:
-    """Parse a document; raises `NotJSON`, and `RecursionError` for one that is nested too deeply."""
+    """Parse a document.
+
+    Raises `NotJSON`, and `RecursionError` for one that is nested too deeply.
+    """
     repeated: list[str] = []
     constants: list[str] = []
 
@@ -100,9 +105,7 @@ def unknown_keys(
 @cache
 def _below(struct_type: type[Struct]) -> dict[str, type[Struct] | None]:
     """Map each key of a Struct to the Struct that its values, or their items, are."""
-    info = inspect.type_info(struct_type)
-    assert isinstance(info, inspect.StructType)
-    return {field.encode_name: _struct_in(field.type) for field in info.fields}
+    return {field.encode_name: _struct_in(field.type) for field in _coerce.fields(struct_type)}
 
 
 def _struct_in(info: inspect.Type) -> type[Struct] | None:
@@ -139,6 +142,4 @@ def _shown(key: str) -> str:
     """Write a key so that a place stays readable: quoted where it is no plain name, and cut."""
     if _PLAIN_KEY.fullmatch(key):
         return key
-    return json.dumps(
-        key if len(key) <= _LONGEST_KEY else key[:_LONGEST_KEY] + "…", ensure_ascii=False
-    )
+    return json.dumps(key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import cast
 
 __all__ = ["Unreadable", "reads"]
 
@@ -20,40 +22,41 @@ class Unreadable(Exception):
     """The input cannot be read; the message says which and why."""
 
 
-class _Source(Protocol):
-    def __call__(self, size: int, /) -> bytes | None: ...
-
-
 def reads(path: str, before: Callable[[], None]) -> Iterator[bytes]:
     """Yield what each read gives, up to the end; call `before` ahead of each, as it may wait.
 
     Raises `Unreadable`.
     """
-    if path == "-":
-        if sys.stdin is None:
-            raise Unreadable("cannot read standard input: it is closed")
-        yield from _until_empty(sys.stdin.buffer.read1, "standard input", before)
-        return
+    name = "standard input" if path == "-" else path
+    with ExitStack() as stack:
+        with _reporting(name):
+            read = stack.enter_context(_opened(path))
+        while True:
+            before()
+            with _reporting(name):
+                data = read(_SIZE)
+            if not data:
+                return
+            yield data
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Callable[[int], bytes | None]]:
+    """Give a function that reads what there is, at least a byte, and waits only for that."""
+    if path != "-":
+        with Path(path).open("rb", buffering=0) as file:
+            yield file.read
+    elif sys.stdin is None:
+        raise ValueError("it is closed")
+    else:
+        yield cast(BufferedReader, sys.stdin.buffer).read1
+
+
+@contextmanager
+def _reporting(name: str) -> Iterator[None]:
     try:
-        file = Path(path).open("rb", buffering=0)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    with file:
-        yield from _until_empty(file.read, path, before)
-
-
-def _until_empty(read: _Source, name: str, before: Callable[[], None]) -> Iterator[bytes]:
-    while True:
-        before()
-        try:
-            data = read(_SIZE)
-        except OSError as error:
-            raise _unreadable(name, error) from error
-        if not data:
-            return
-        yield data
-
-
-def _unreadable(name: str, error: OSError | ValueError) -> Unreadable:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return Unreadable(f"cannot read {name}: {reason}")
+        yield
+    except OSError as error:
+        raise Unreadable(f"cannot read {name}: {error.strerror}") from error
+    except ValueError as error:  # also a path with a NUL in it
+        raise Unreadable(f"cannot read {name}: {error}") from error

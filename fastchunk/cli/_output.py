@@ -15,7 +15,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -72,7 +73,7 @@ class Output:
             text = visible(text)
         if style and self._is_styled:
             text = Style.parse(style).render(text)
-        self._file.write(text.encode())
+        self._file.write(text.encode(errors="backslashreplace"))
 
     def line(self, text: str, style: str = "") -> None:
         """Write a line of its own."""
@@ -106,25 +107,23 @@ def guarded() -> Iterator[None]:
     """Turn what ends a command early into its message and its exit status."""
     try:
         yield
-        return
     except KeyboardInterrupt:
-        status = INTERRUPTED
+        _leave(INTERRUPTED)
     except BrokenPipeError:
-        status = PIPE_CLOSED
+        _leave(PIPE_CLOSED)
     except Unreadable as error:
         _complain(str(error))
-        status = UNUSABLE
+        _leave(UNUSABLE)
     except OSError as error:
         _complain(f"cannot write: {error.strerror}")
-        status = UNUSABLE
-    _let_go_of_output()
-    raise typer.Exit(status)
+        _leave(UNUSABLE)
 
 
-def _let_go_of_output() -> None:
-    """Write what is pending; where nobody takes it, drop it, so that Python's end is quiet."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
+def _leave(status: int) -> NoReturn:
+    """Exit, with what is pending written; or dropped where nobody takes it, as Python would say."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(status)

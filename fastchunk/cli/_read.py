@@ -6,6 +6,7 @@ Out: one of the four views, written as the items come or at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -16,11 +17,28 @@ from fastchunk.accumulate import Accumulator
 from fastchunk.codec import encode
 
 from ._document import NotJSON, parse, unknown_keys
+from ._input import reads
 from ._output import Output, one_line
 from ._reading import Item, Reading
 from ._tally import Tally
 
-__all__ = ["Answer", "Documents", "Stats", "Text", "View"]
+__all__ = ["Answer", "Documents", "Stats", "Text", "View", "show"]
+
+
+def show(path: str, view_of: Callable[[Output], View]) -> bool:
+    """Show the stream at `path` up to `[DONE]`, as it comes; tell whether nothing was wrong."""
+    out, reading, whole = Output(), Reading(), True
+    view = view_of(out)
+    for item in reading.items(reads(path, before=out.flush)):
+        view.take(item)
+        if item.fault:
+            out.complain(f"{item.place}: {item.fault}")
+            whole = False
+        if reading.seen.done:
+            break
+    view.end(reading)
+    out.flush()
+    return whole
 
 
 class View(Protocol):

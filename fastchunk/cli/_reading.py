@@ -109,7 +109,8 @@ class Reading:
         if seen.done:
             return Item(offset, self.events, block, fields.data)
         before = seen.invalid, seen.error
-        chunk, fault = seen.observe(fields.data, fields.event), None
+        chunk = seen.observe(fields.data, fields.event)
+        fault: FastchunkError | None = None
         if seen.invalid > before[0]:
             fault = seen.why_invalid
         elif seen.error is not before[1]:
