@@ -66,9 +66,7 @@ class Output:
 
     def text(self, text: str, style: str = "") -> None:
         """Write a piece of text."""
-        if not text:
-            return
-        self._in_line = text[-1] != "\n"
+        self._in_line = not text.endswith("\n")
         if self._is_terminal:
             text = visible(text)
         if style and self._is_styled:

@@ -15,6 +15,7 @@ import msgspec
 from fastchunk import wire
 from fastchunk.accumulate import Accumulator
 from fastchunk.codec import encode
+from fastchunk.errors import UpstreamError
 
 from ._document import NotJSON, parse, unknown_keys
 from ._input import reads
@@ -32,7 +33,8 @@ def show(path: str, view_of: Callable[[Output], View]) -> bool:
     for item in reading.items(reads(path, before=out.flush)):
         view.take(item)
         if item.fault:
-            out.complain(f"{item.place}: {item.fault}")
+            sender = "the server's error: " if isinstance(item.fault, UpstreamError) else ""
+            out.complain(f"{item.place}: {sender}{item.fault}")
             whole = False
         if reading.seen.done:
             break

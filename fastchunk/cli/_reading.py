@@ -9,8 +9,8 @@ Cost: that of framing and one decode; held is only what is unfinished.
     >>> for item in reading.items([b'data: {"choices":[]}\n\ndata: {', b"\n\n"]):
     ...     print(item.event, item.offset, item.fault)
     1 0 None
-    2 23 not a JSON document: Input data was truncated
-    None 32 the stream ended before it was complete
+    2 22 not a JSON document: Input data was truncated
+    None 31 the stream ended before it was complete
 """
 
 from __future__ import annotations
