@@ -1,0 +1,48 @@
+"""Counts of what occurs again and again in a stream, in memory that does not grow with it.
+
+In:  something to count, and the item that it was found in.
+Out: for each, the place of the first, and how many there were.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from ._reading import Item
+
+__all__ = ["MOST", "Entry", "Tally"]
+
+K = TypeVar("K")
+
+MOST = 1000
+"""How many different things are counted apart: far more than any server's chunks differ in."""
+
+
+class Entry(Struct):
+    """Where something was first, and how often it was."""
+
+    event: int | None
+    offset: int
+    count: int = 1
+
+
+class Tally(Generic[K]):
+    """Counts up to `MOST` different things apart, and all others together."""
+
+    def __init__(self) -> None:
+        self.entries: dict[K, Entry] = {}
+        self.others: Entry | None = None
+
+    def add(self, thing: K, item: Item) -> None:
+        """Count one that was found in `item`."""
+        known = self.entries.get(thing)
+        if known is not None:
+            known.count += 1
+        elif len(self.entries) < MOST:
+            self.entries[thing] = Entry(item.event, item.offset)
+        elif self.others is not None:
+            self.others.count += 1
+        else:
+            self.others = Entry(item.event, item.offset)
