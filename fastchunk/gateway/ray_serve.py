@@ -113,7 +113,7 @@ _BY_TYPE: dict[Any, Callable[[str], Any]] = {
 }
 _KEYS = {"upstream_key", "client_key"}
 _READERS = {one.name: _BY_TYPE[one.type] for one in fields(Settings) if one.name not in _KEYS}
-# The last two Serve itself refuses here; the first is for deployments that can be reconfigured.
+# `user_config` is for deployments that can be reconfigured; the last two Serve refuses here.
 _NOT_SERVES = {"_func_or_class", "user_config", "route_prefix", "version"}
 _SERVES = set(inspect.signature(serve.deployment).parameters) - _NOT_SERVES
 
@@ -126,9 +126,9 @@ def _check_name(name: str) -> None:
         )
     if name not in _READERS and name not in _SERVES:
         close = difflib.get_close_matches(name, [*_READERS, *_SERVES], n=1)
-        hint = f", did you mean {close[0]}?" if close else ";"
+        hint = f": did you mean {close[0]}?" if close else "."
         raise ValueError(
-            f"there is no option {name!r}{hint} the gateway has {_listed(_READERS)}; "
+            f"there is no option {name!r}{hint} The gateway has {_listed(_READERS)}; "
             f"Serve has {_listed(_SERVES)}"
         )
 

@@ -129,9 +129,9 @@ def test_what_serve_takes_from_the_gateways_options(build: Callable[..., Built])
     [
         (
             {"num_replica": "2"},
-            r"'num_replica', did you mean num_replicas\? the gateway has aliases",
+            r"'num_replica': did you mean num_replicas\? The gateway has aliases",
         ),
-        ({"zzz": "2"}, "'zzz'; the gateway has aliases, .*; Serve has .*ray_actor_options"),
+        ({"zzz": "2"}, "'zzz'. The gateway has aliases, .*; Serve has .*ray_actor_options"),
         ({"user_config": "{}"}, "no option 'user_config'"),
         ({"_func_or_class": "x"}, "no option '_func_or_class'"),
         ({"upstream_key": "secret"}, "upstream_key is not .* environment: FASTCHUNK_UPSTREAM_KEY"),
