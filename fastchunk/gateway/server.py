@@ -29,7 +29,7 @@ from ._stream import RelayLike
 from .app import Gateway, create_app
 from .settings import Settings
 
-__all__ = ["running", "serve"]
+__all__ = ["running", "serve", "with_keys"]
 
 log = logging.getLogger("fastchunk.gateway")
 
@@ -64,7 +64,7 @@ def serve(  # noqa: PLR0913
         settings = "http://demo.invalid"
     if isinstance(settings, str):
         settings = Settings(upstream=settings)
-    settings = _with_keys(settings, os.environ)
+    settings = with_keys(settings, os.environ)
     _allow_many_files()
     with running(demonstration.create_app()) if demo else nullcontext(settings.upstream) as url:
         app = create_app(replace(settings, upstream=url), relay=relay)
@@ -146,7 +146,7 @@ def _log_config(level: str) -> dict[str, Any]:
     return config
 
 
-def _with_keys(settings: Settings, environment: Mapping[str, str]) -> Settings:
+def with_keys(settings: Settings, environment: Mapping[str, str]) -> Settings:
     """Take the keys that are not set from the environment; an empty one is none."""
     return replace(
         settings,

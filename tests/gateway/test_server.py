@@ -257,7 +257,7 @@ def test_clients_that_do_not_read_do_not_keep_the_server(
 def test_keys_of_the_settings_come_first() -> None:
     settings = Settings(upstream="http://h", upstream_key="one")
     environment = {"FASTCHUNK_UPSTREAM_KEY": "two", "FASTCHUNK_CLIENT_KEY": ""}
-    assert server._with_keys(settings, environment) == settings
+    assert server.with_keys(settings, environment) == settings
 
 
 def test_without_an_upstream_there_is_nothing_to_serve() -> None:
