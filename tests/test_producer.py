@@ -161,3 +161,11 @@ def test_a_lone_surrogate_is_named(family: Any) -> None:
         _encoder(family).content("\ud800")
     with pytest.raises(InvalidChunk, match=r"choices\[0\]\.finish_reason: a lone surrogate"):
         _encoder(family).finish("\ud800")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_lone_surrogate_is_an_error_after_other_texts_too(family: Any) -> None:
+    encoder = StreamEncoder(family, model="m")
+    encoder.content("a")
+    with pytest.raises(InvalidChunk, match=r"choices\[0\]\.delta\.content"):
+        encoder.content("\ud800")
