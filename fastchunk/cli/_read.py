@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 import msgspec
+from msgspec import Raw
 
 from fastchunk import wire
 from fastchunk.accumulate import Accumulator
@@ -92,7 +93,7 @@ class Text:
                 if call.function.name and call.id and call.id != self._call_id:
                     self._call_id, self._section = call.id, None  # another one, whatever its index
                 self._call(index, kind, call.function)
-            if call.custom:
+            if call.custom and call.custom != Raw(b"null"):
                 self._piece(index, kind, bytes(call.custom).decode())
 
     def _call(self, index: int, kind: str, function: wire.DeltaFunctionCall) -> None:
