@@ -22,7 +22,7 @@ from ._document import NotJSON, parse, unknown_keys
 from ._input import reads
 from ._output import Output, one_line
 from ._reading import Item, Reading
-from ._tally import Tally
+from ._tally import Tally, times
 
 __all__ = ["Answer", "Documents", "Stats", "Text", "View", "show"]
 
@@ -182,9 +182,9 @@ class Stats:
         if seen.usage:
             self._row("usage", encode(seen.usage).decode())
         for (struct, place), found in self._unknown.entries.items():
-            self._row("unknown key", f"{struct}: {place} ({found.count:,} times)")
+            self._row("unknown key", f"{struct}: {place}{times(found.count)}")
         if rest := self._unknown.others:
-            self._row("unknown key", f"others ({rest.count:,} times)")
+            self._row("unknown key", f"others{times(rest.count)}")
 
     def _row(self, name: str, value: str) -> None:
         self._out.text(f"{name:<15}", "dim")
