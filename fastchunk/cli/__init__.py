@@ -2,8 +2,8 @@
 
 In:  a recorded or a piped stream.
 Out: its text as it comes, its chunks, its answer, its statistics; or everything odd about it.
-Cost: some 5 µs an event to read, 25 µs to check, and memory for what is unfinished; `--answer`
-holds the answer.
+Cost: some 5 µs an event to read, 25 µs to check. Held is what is unfinished, and the answer where
+it is asked for.
 
 It imports fastchunk as any user does; the rest of fastchunk does not know about it.
 """

@@ -23,7 +23,7 @@ from ._document import NotJSON, parse, round_trip_losses, unknown_keys
 from ._input import reads
 from ._output import Output, one_line
 from ._reading import Item, Reading
-from ._tally import Tally
+from ._tally import Tally, times
 
 __all__ = ["Check", "Oddity", "show"]
 
@@ -62,8 +62,8 @@ class Oddity(Struct):
     def line(self, name: str) -> str:
         """Write it for people."""
         place = Item(self.offset, self.event).place
-        times = "" if self.count == 1 else f" ({self.count:,} times)"
-        return one_line(f"{name}: {place}: {self.level}: {self.kind}: {self.message}{times}")
+        message = f"{self.message}{times(self.count)}"
+        return one_line(f"{name}: {place}: {self.level}: {self.kind}: {message}")
 
 
 class Check:

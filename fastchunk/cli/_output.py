@@ -113,7 +113,7 @@ def guarded() -> Iterator[None]:
         _complain(str(error))
         _leave(UNUSABLE)
     except OSError as error:
-        _complain(f"cannot write: {error.strerror}")
+        _complain(error.strerror or str(error))
         _leave(UNUSABLE)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Protocol
 
 import msgspec
+from msgspec import Raw
 
 from fastchunk import wire
 from fastchunk.accumulate import Accumulator
@@ -21,7 +22,7 @@ from ._document import NotJSON, parse, unknown_keys
 from ._input import reads
 from ._output import Output, one_line
 from ._reading import Item, Reading
-from ._tally import Tally
+from ._tally import Tally, times
 
 __all__ = ["Answer", "Documents", "Stats", "Text", "View", "show"]
 
@@ -92,7 +93,7 @@ class Text:
                 if call.function.name and call.id and call.id != self._call_id:
                     self._call_id, self._section = call.id, None  # another one, whatever its index
                 self._call(index, kind, call.function)
-            if call.custom:
+            if call.custom and call.custom != Raw(b"null"):
                 self._piece(index, kind, bytes(call.custom).decode())
 
     def _call(self, index: int, kind: str, function: wire.DeltaFunctionCall) -> None:
@@ -181,9 +182,9 @@ class Stats:
         if seen.usage:
             self._row("usage", encode(seen.usage).decode())
         for (struct, place), found in self._unknown.entries.items():
-            self._row("unknown key", f"{struct}: {place} ({found.count:,} times)")
+            self._row("unknown key", f"{struct}: {place}{times(found.count)}")
         if rest := self._unknown.others:
-            self._row("unknown key", f"others ({rest.count:,} times)")
+            self._row("unknown key", f"others{times(rest.count)}")
 
     def _row(self, name: str, value: str) -> None:
         self._out.text(f"{name:<15}", "dim")

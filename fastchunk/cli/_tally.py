@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ._reading import Item
 
-__all__ = ["MOST", "Entry", "Tally"]
+__all__ = ["MOST", "Entry", "Tally", "times"]
 
 K = TypeVar("K")
 
@@ -26,6 +26,11 @@ class Entry(Struct):
     event: int | None
     offset: int
     count: int = 1
+
+
+def times(count: int) -> str:
+    """Write how often something was, behind what it is; nothing for once."""
+    return "" if count == 1 else f" ({count:,} times)"
 
 
 class Tally(Generic[K]):
