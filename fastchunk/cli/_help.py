@@ -18,7 +18,7 @@ Show a stream: its text as it comes, or one of the other views.
 It is read up to [DONE]. What is wrong with it is said on standard error.
 
 [bold]Examples[/]
-  curl -N … | fastchunk read -
+  curl -N URL | fastchunk read -
   fastchunk read --json stream.sse | jq .choices
   fastchunk read --answer stream.sse
   fastchunk read --stats stream.sse
@@ -27,6 +27,7 @@ It is read up to [DONE]. What is wrong with it is said on standard error.
   0  the stream is whole
   1  it carries an error, or what is no chunk, or is truncated
   2  wrong usage, or what cannot be read or written
+  130, 141  interrupted; nobody takes the output any more
 """)
 
 CHECK = _flowing("""
@@ -41,7 +42,7 @@ model of Ray Serve); no-chunk, ignored-line, no-empty-line, carriage-return, bom
 
 [bold]Examples[/]
   fastchunk check stream.sse
-  curl -N … | fastchunk check -
+  curl -N URL | fastchunk check -
   fastchunk check stream.sse | grep mirror-
   fastchunk check --json stream.sse | jq 'select(.level == "problem")'
 
@@ -49,6 +50,7 @@ model of Ray Serve); no-chunk, ignored-line, no-empty-line, carriage-return, bom
   0  no problem; with --strict, no note either
   1  problems
   2  wrong usage, or what cannot be read or written
+  130, 141  interrupted; nobody takes the output any more
 """)
 
 GATEWAY = _flowing("""
@@ -63,4 +65,10 @@ It relays what it reads until SIGTERM or SIGINT; open answers may then still fin
 [bold]Keys[/] come from the environment, where a list of processes does not show them:
   FASTCHUNK_UPSTREAM_KEY  is sent to the upstream, in place of what the client sends
   FASTCHUNK_CLIENT_KEY    is what clients have to send
+
+[bold]Exit status[/]
+  0  it was told to end
+  1  the extra is not installed
+  2  wrong usage
+  3  it cannot listen
 """)
