@@ -18,13 +18,15 @@ def main() -> None:
     try:
         import rich as _rich  # noqa: F401, PLC0415
         import typer as _typer  # noqa: F401, PLC0415
+
+        from ._output import guarded  # noqa: PLC0415
+        from .app import app  # noqa: PLC0415
     except ImportError as error:
         sys.exit(
             f"fastchunk: the command line needs more than fastchunk ({error}): "
             "python -m pip install 'fastchunk[cli]'"
         )
-    from ._output import guarded  # noqa: PLC0415
-    from .app import app  # noqa: PLC0415
-
+    except KeyboardInterrupt:  # `guarded` is not there yet
+        sys.exit(130)
     with guarded():
         app(prog_name="fastchunk")
