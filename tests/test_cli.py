@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -643,6 +644,18 @@ def test_an_interrupt() -> None:
         assert popen.stderr.read() == b""
 
 
+def test_an_interrupt_while_libraries_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "typer")
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("command", ["read", "check"])
 def test_garbage(command: str) -> None:
     garbage = bytes(range(256)) * 512
@@ -707,6 +720,13 @@ def test_help_has_examples(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "100"})
     assert result.exit_code == 0
     assert re.search(rf"^ +fastchunk {command} .*$", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["read", "check", "gateway"])
+def test_help_where_output_is_ascii(command: str) -> None:
+    result = CliRunner(charset="ascii").invoke(app, [command, "--help"])
+    assert result.exception is None
+    assert "Exit status" in result.stdout
 
 
 def test_wrong_usage() -> None:
@@ -812,3 +832,21 @@ def test_without_the_gateways_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("gateway", "--demo")
     assert result.exit_code == 1
     assert "fastchunk.gateway" in result.output
+
+
+def test_the_real_gateway() -> None:
+    with process("gateway", "--demo", "--port", "0") as popen:
+        assert popen.stderr is not None
+        log = b""
+        while not (running := re.search(rb"running on (http://\S+)", log)):
+            more = popen.stderr.read(65536)
+            assert more, f"the log ended after {log!r}"
+            log += more
+        url = f"{running[1].decode()}/v1/chat/completions"
+        request = urllib.request.Request(url, b'{"model":"demo","stream":true}')  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
+            stream = response.read()
+        popen.terminate()
+        assert popen.wait(PATIENCE) == 0
+    assert "[answer] " in run("read", "-", data=stream).stdout
+    assert run("check", "-", data=stream).exit_code == 0
