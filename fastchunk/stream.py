@@ -3,7 +3,8 @@ r"""From reads to chunks, and what a stream has said so far.
 In:  the bytes of a stream of server-sent events, cut anywhere.
 Out: the chunks of the family asked for, in order; and whether the stream is done, failed or
 truncated.
-Cost: that of framing and of one decode an event, two with the mirror.
+Cost: that of framing and of one decode an event, two with the mirror; less for a stream that
+repeats itself, as `_template` explains.
 
     >>> from fastchunk import wire
     >>> stream = ChunkStream(wire)
