@@ -1,4 +1,4 @@
-"""The clients: so many streams at once, at as little cost as can be, each checked when all are over.
+"""The clients: many streams at once, at as little cost as can be, each checked after the last.
 
 In:  a line of JSON for each `Load`.
 Out: a line of JSON with its `Measured`, or an error that ends the process.
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 from time import perf_counter_ns
 
@@ -24,6 +26,7 @@ from .end_to_end_upstream import Answer
 from .peers import ALIAS
 
 _LAST = 0.02  # seconds in which a gateway puts a stream's things away
+_SMALL = 16 * 1024
 
 
 class Load(msgspec.Struct):
@@ -35,18 +38,22 @@ class Load(msgspec.Struct):
     answer: Answer
     model: str
     mark: str
+    slow: int = 0
+    """How many more clients there are that read nothing until the others have read all."""
+    slow_answer: Answer = Answer(0)
 
 
 class Measured(msgspec.Struct):
     """What a load took."""
 
-    events: int
     cpu: float
     """The processor's time of the gateway's process, all threads, in nanoseconds an event."""
     rate: float
     """Events a second."""
-    latency: tuple[float, float]
-    """From the upstream's write to the client's read, in nanoseconds: the median and p99."""
+    p50: float
+    """From the upstream's write to the client's read, in nanoseconds, the median of all events."""
+    p99: float
+    """The same, of the hundredth that takes longest the least."""
 
 
 class _Delta(msgspec.Struct):
@@ -70,6 +77,7 @@ class Client(asyncio.Protocol):
     """Asks for one stream, and keeps what comes and when."""
 
     def __init__(self, answer: Answer) -> None:
+        self._answer = answer
         body = b'{"model":"%b","stream":true,"messages":[%b]}'
         body %= ALIAS.encode(), msgspec.json.encode(answer)
         self._request = (
@@ -81,13 +89,17 @@ class Client(asyncio.Protocol):
         self.ended = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(self._request)  # type: ignore[attr-defined]
+        """Send the request."""
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
+        """Keep what came."""
         self.times.append(perf_counter_ns())
         self.reads.append(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Note the end."""
         self.ended.set_result(error)
 
     def check(self, load: Load) -> list[int]:
@@ -97,7 +109,7 @@ class Client(asyncio.Protocol):
             raise SystemExit(f"a gateway answered {head!r} {body!r}")
         arrivals = list(accumulate(map(len, self.reads), initial=-len(head) - 4))[1:]
         texts = [*_texts(body, load.model)]
-        numbers = [f"{n:06} " for n in range(load.answer.events)]
+        numbers = [f"{n:06} " for n in range(self._answer.events)]
         if [text[:7] for text, _ in texts] != numbers or any(
             text[26:] != load.mark for text, _ in texts
         ):
@@ -144,25 +156,51 @@ def _cpu(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
+async def _open(answers: list[Answer], port: int, *, slow: bool = False) -> list[Client]:
+    loop = asyncio.get_running_loop()
+    clients = []
+    for answer in answers:
+        connection = socket.socket()
+        if slow:  # or the kernel reads in the client's place
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, ("127.0.0.1", port))
+        _, client = await loop.create_connection(partial(Client, answer), sock=connection)
+        clients.append(client)
+        if slow:
+            client.transport.pause_reading()
+    return clients
+
+
 async def _measure(load: Load) -> Measured:
     """Open all streams at once, evenly out of step, and wait for the last one's end."""
-    loop = asyncio.get_running_loop()
     answer, count = load.answer, load.streams
-    clients = []
+    between = 1 / answer.pace / count if answer.pace else 0
+    answers = [msgspec.structs.replace(answer, wait=n * between) for n in range(count)]
     before, began = _cpu(load.pid), perf_counter_ns()
-    for n in range(count):
-        wait = answer.wait + n / count / answer.pace if answer.pace else 0
-        client = Client(msgspec.structs.replace(answer, wait=wait))
-        clients.append(client)
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", load.port)  # type: ignore[misc]
+    slow = await _open([load.slow_answer] * load.slow, load.port, slow=True)
+    clients = await _open(answers, load.port)
     await asyncio.gather(*(client.ended for client in clients))
+    await _catch_up(slow, load)
     took = perf_counter_ns() - began
     await asyncio.sleep(_LAST)
     used = _cpu(load.pid) - before
-    latencies = sorted(time for client in clients for time in client.check(load))
+    latencies = sorted(latency for client in clients for latency in client.check(load))
     events = len(latencies)
     p50, p99 = (latencies[int(events * share)] for share in (0.5, 0.99))
-    return Measured(events, used / events, events / took * 1e9, (p50, p99))
+    return Measured(used / events, events / took * 1e9, p50, p99)
+
+
+async def _catch_up(slow: list[Client], load: Load) -> None:
+    """Read what slow clients have left; raise unless the upstream was held back until now."""
+    now = perf_counter_ns()
+    for client in slow:
+        client.transport.resume_reading()
+    await asyncio.gather(*(client.ended for client in slow))
+    for client in slow:
+        *_, latency = client.check(load)
+        if client.times[-1] - latency < now:
+            raise SystemExit("the upstream had written all before a slow client read")
 
 
 def main() -> None:

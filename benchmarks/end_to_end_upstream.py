@@ -1,4 +1,4 @@
-"""An upstream that costs as little as it can: it writes made-up streams at a pace, or at full speed.
+"""An upstream that costs as little as it can: it writes streams at a pace, or at full speed.
 
 In:  requests for chat completions; `messages` holds the `Answer` that is asked for.
 Out: a stream of numbered text deltas, each with the time at which it was written in its text.
@@ -19,7 +19,7 @@ import uvloop
 from .peers import BUILT_MODEL
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, frozen=True):
     """How an answer is written."""
 
     events: int
@@ -66,7 +66,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, _, body = self._received.partition(b"\r\n\r\n")
+        _, _, body = self._received.partition(b"\r\n\r\n")
         try:
             answer = msgspec.json.decode(body, type=_Request).messages[0]
         except msgspec.DecodeError:  # not all of it is here yet
@@ -83,15 +83,14 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        if not self._answer.pace:
+        if not self._answer.pace and self._written < self._answer.events:
             self._hurry()
 
     def _begin(self, answer: Answer) -> None:
         self._answer, self._written = answer, 0
         self._write = self._transport.write
-        self._format = _framed(_TEXT % (0, 0) * answer.batch).replace(
-            _TEXT % (0, 0), _TEXT
-        )
+        size = len(_TEXT % (0, 0)) * answer.batch
+        self._format = b"%x\r\n%b\r\n" % (size, _TEXT * answer.batch)
         self._write(_HEAD + _framed(_ROLE))
         if answer.pace:
             self._next = self._loop.time() + answer.wait
@@ -116,10 +115,10 @@ class _Connection(asyncio.Protocol):
 
     def _hurry(self) -> None:
         for _ in range(_TURN):
-            if self._paused:
-                return
             if not self._write_texts():
                 self._end()
+                return
+            if self._paused:
                 return
         self._timer = self._loop.call_soon(self._hurry)
 
