@@ -202,11 +202,11 @@ def measure(*, quick: bool) -> dict[str, Any]:
         resting = bench.resting()
         step("warming up")
         _passes(bench, _QUICK_FULL, lambda _: None)
+        step(f"{_STREAMS} streams")
+        many = bench.many()
         results = {
             "paced": _passes(bench, paced, step),
             "full": _passes(bench, full, step),
         }
-        step(f"{_STREAMS} streams")
-        many = bench.many()
         step("done")
     return {**results, "resting": resting, "many": many}

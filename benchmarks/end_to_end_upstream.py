@@ -10,6 +10,7 @@ Cost: a write is one formatted HTTP chunk; nothing is parsed but the request's b
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from time import perf_counter_ns
 
@@ -47,6 +48,8 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
+# Or the kernel's buffers, which grow to tens of megabytes, hide whether a gateway still reads.
+_SEND_BUFFER = 128 * 1024
 _TURN = 32  # writes of one stream at full speed, before the others have their turn
 
 
@@ -59,6 +62,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.WriteTransport = transport  # type: ignore[assignment]
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._loop = asyncio.get_running_loop()
         self._received = b""
         self._timer: asyncio.Handle | None = None
