@@ -135,13 +135,15 @@ def _rate(passes: Passes, peer: str) -> str:
 
 
 def _memory(results: Results) -> str:
-    cells = {**results["paced"], **{f"{k}, full speed": v for k, v in results["full"].items()}}
+    """Write one column for all cells: what a process once had, Python seldom gives back."""
+    resting: Passes = {peer: [{"memory": size}] for peer, size in results["resting"].items()}
+    cells = [*results["paced"].values(), *results["full"].values()]
+    loaded: Passes = {peer: [one for cell in cells for one in cell[peer]] for peer in resting}
 
     def most(passes: Passes, peer: str) -> str:
         return f"{max(one['memory'] for one in passes[peer]) / 2**20:.0f} MiB"
 
-    rest = {peer: [{"memory": size}] for peer, size in results["resting"].items()}
-    return _table({"at rest": rest, **cells}, most)
+    return _table({"at rest": resting, "at most, under all these loads": loaded}, most)
 
 
 def _many(many: dict[str, float]) -> str:
