@@ -1,7 +1,8 @@
 """`python -m benchmarks`: measure everything, write `bench_results/`, rewrite the README's tables.
 
 `--quick` measures one short pass, checks every result and prints the tables, and writes nothing.
-`--check` says whether the README shows the newest results.
+`--end-to-end` measures gateways in processes of their own instead, with sockets on both sides.
+`--check` says whether the README shows the newest results of both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +25,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 
-from . import report
+from . import end_to_end, report
 from .measure import IMPORTS, import_time
 from .peers import PEERS
 
@@ -33,6 +35,10 @@ _MAY_FAIL = f"[recorded mix-{report.FLOOR}]"
 _PACKAGES = (
     *("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai", "httpx-sse", "litellm"),
     "pytest-benchmark",
+)
+_END_TO_END_PACKAGES = (
+    *("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai"),
+    *("aiohttp", "starlette", "uvicorn", "uvloop", "httptools"),
 )
 
 
@@ -103,7 +109,7 @@ def measure(*, quick: bool) -> report.Results:
                 raise SystemExit(finished.stderr)
         step("done")
     return {
-        **_circumstances(),
+        **_circumstances(_PACKAGES),
         "passes": passes,
         "peers": list(PEERS),
         "timings": {
@@ -117,7 +123,7 @@ def measure(*, quick: bool) -> report.Results:
     }
 
 
-def _circumstances() -> dict[str, Any]:
+def _circumstances(packages: Iterable[str]) -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],  # noqa: S607
         capture_output=True,
@@ -129,14 +135,14 @@ def _circumstances() -> dict[str, Any]:
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit.stdout.strip() or "unknown",
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {"CPython": platform.python_version(), **_versions()},
+        "versions": {"CPython": platform.python_version(), **_versions(packages)},
         "recorded": "FASTCHUNK_STREAMS" in os.environ,
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(packages: Iterable[str]) -> dict[str, str]:
     found = {}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -155,25 +161,45 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short pass; writes nothing")
+    parser.add_argument("--end-to-end", action="store_true", help="measure gateways with sockets")
     parser.add_argument("--check", action="store_true", help="fail if the README is stale")
     options = parser.parse_args()
     if options.check:
         found = report.stale()
         print("\n".join(f"stale: {name}" for name in found) or "the README shows the newest run")
         return bool(found)
-    results = measure(quick=options.quick)
-    if not options.quick:
-        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H%M")
-        path = report.RESULTS / f"{stamp}-{results['commit']}.json"
-        report.RESULTS.mkdir(exist_ok=True)
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        report.write(path)
-    blocks = report.blocks(results)
-    del blocks["plot"]
+    run = _end_to_end if options.end_to_end else _codec
+    filled = run(quick=options.quick)
     Console(width=None if sys.stdout.isatty() else 200).print(
-        Markdown("\n\n".join(blocks.values()))
+        Markdown("\n\n".join(filled.values()))
     )
     return 0
+
+
+def _codec(*, quick: bool) -> dict[str, str]:
+    results = measure(quick=quick)
+    if not quick:
+        report.write(_save(results, ""))
+    blocks = report.blocks(results)
+    del blocks["plot"]
+    return blocks
+
+
+def _end_to_end(*, quick: bool) -> dict[str, str]:
+    results = {**_circumstances(_END_TO_END_PACKAGES), **end_to_end.measure(quick=quick)}
+    if not quick:
+        report.write_end_to_end(_save(results, "end-to-end-"))
+    blocks = report.end_to_end_blocks(results)
+    del blocks["end-to-end-plot"]
+    return blocks
+
+
+def _save(results: report.Results, kind: str) -> Path:
+    stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H%M")
+    path = report.RESULTS / f"{kind}{stamp}-{results['commit']}.json"
+    report.RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
+from . import end_to_end_report
 from .stream_peers import READS, name_of
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "bench_results"
 PLOT = RESULTS / "codec.svg"
+END_TO_END_PLOT = RESULTS / "end_to_end.svg"
 
 ORACLE = "Pydantic model"
 FLOOR = "msgspec, same Structs"
@@ -46,7 +48,12 @@ _READS = [name_of(events) for events in READS]
 
 def newest() -> Path | None:
     """Return the newest run's file."""
-    return max(RESULTS.glob("*.json"), default=None)
+    return max(RESULTS.glob("[0-9]*.json"), default=None)
+
+
+def newest_end_to_end() -> Path | None:
+    """Return the file of the newest end-to-end run."""
+    return max(RESULTS.glob("end-to-end-*.json"), default=None)
 
 
 def ratios(results: Results, key: str, peer: str, against: str) -> list[float]:
@@ -234,8 +241,8 @@ def blocks(results: Results) -> dict[str, str]:
     }
 
 
-def _fill(text: str, results: Results) -> str:
-    for name, block in blocks(results).items():
+def _fill(text: str, filled: dict[str, str]) -> str:
+    for name, block in filled.items():
         begin, end = f"<!-- bench:{name} -->\n", "\n<!-- /bench -->"
         before, opened, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
@@ -253,20 +260,39 @@ def digest(path: Path) -> str:
 def write(path: Path) -> None:
     """Rewrite the README's blocks and the plot from one run's file."""
     results = json.loads(path.read_text("utf-8"))
-    README.write_text(_fill(README.read_text("utf-8"), results), encoding="utf-8")
+    README.write_text(_fill(README.read_text("utf-8"), blocks(results)), encoding="utf-8")
     _plot(results, f"results {digest(path)}")
 
 
+def end_to_end_blocks(results: Results) -> dict[str, str]:
+    """Return the README's block on an end-to-end run."""
+    return end_to_end_report.blocks(results, f"{RESULTS.name}/{END_TO_END_PLOT.name}")
+
+
+def write_end_to_end(path: Path) -> None:
+    """Do the same from one end-to-end run's file."""
+    results = json.loads(path.read_text("utf-8"))
+    filled = _fill(README.read_text("utf-8"), end_to_end_blocks(results))
+    README.write_text(filled, encoding="utf-8")
+    end_to_end_report.plot(results, END_TO_END_PLOT, f"results {digest(path)}")
+
+
 def stale() -> list[str]:
-    """Say what no longer shows the newest run."""
-    path = newest()
+    """Say what no longer shows the newest runs."""
+    return [
+        *_stale(newest(), blocks, PLOT),
+        *_stale(newest_end_to_end(), end_to_end_blocks, END_TO_END_PLOT),
+    ]
+
+
+def _stale(path: Path | None, made: Callable[[Results], dict[str, str]], plot: Path) -> list[str]:
     if path is None:
-        return ["bench_results/ holds no run"]
+        return [f"{RESULTS.name}/ holds no run for {plot.name}"]
     results = json.loads(path.read_text("utf-8"))
     text = README.read_text("utf-8")
-    found = [] if _fill(text, results) == text else ["README.md"]
-    if not PLOT.exists() or f"results {digest(path)}" not in PLOT.read_text("utf-8"):
-        found.append(f"bench_results/{PLOT.name}")
+    found = [] if _fill(text, made(results)) == text else [f"README.md, of {path.name}"]
+    if not plot.exists() or f"results {digest(path)}" not in plot.read_text("utf-8"):
+        found.append(f"{RESULTS.name}/{plot.name}")
     return found
 
 
