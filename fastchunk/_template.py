@@ -217,7 +217,7 @@ def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> tuple[Ma
         return None
     choice = model.choices[0]
     delta = choice.delta
-    if getattr(delta, name) != mark:
+    if getattr(delta, name, None) != mark:  # the mirror lacks some
         return None
     has_calls = delta.tool_calls == []
     parts = [*_mutable(model), *_mutable(choice), *_mutable(delta)]

@@ -234,6 +234,10 @@ _PIECES = st.sampled_from(
     [
         *(events(A), events(B), events(A, B, A), events(END), events(USAGE), events(ERROR)),
         *(events(OPENROUTER), events(b"[DONE]"), events(b"{"), events(b"null"), b": ping\n\n"),
+        *(
+            events(A.replace(b'"content"', name))
+            for name in (b'"reasoning"', b'"reasoning_content"')
+        ),
         events(A.replace(b'"A"', b'"\\ud800"')),
         events(A.replace(b'"A"', b'"\xff"')),
         events(A.replace(b'"A"', b"null")),
@@ -290,3 +294,12 @@ def test_nothing_is_repeated_after_the_end_or_over_the_limit() -> None:
     assert len(small.feed(events(A, b"x" * 300))) == 1
     with pytest.raises(EventTooLarge):
         small.feed(events(A))
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning", "reasoning_content"])
+@pytest.mark.parametrize("family", [wire, models])
+def test_a_learned_text_that_a_family_may_not_know(family: Any, name: str) -> None:
+    data = b'{"id":"c","created":1,"model":"m","choices":[{"index":0,"delta":{"%b":"A"}}]}'
+    event = events(data % name.encode())
+    stream: ChunkStream[Any] = ChunkStream(family)
+    assert stream.feed(event) + stream.feed(event * 2) == [family.decode(event[6:])] * 3
