@@ -132,8 +132,8 @@ def _openai() -> Factory:
 PASS = "pass-through"  # noqa: S105
 CONTROL = "pass-through, once more"
 RESTAMP = "Relay, restamping"
-LOOK = "Relay, looking"
-CHANGE = "Relay, changing"
+LOOK = "Relay, looking and restamping"
+CHANGE = "Relay, changing and restamping"
 PYDANTIC = "Pydantic path"
 # In the order in which they take turns. The control shows how well differences are measured.
 PEERS: dict[str, Callable[[], Factory]] = {
