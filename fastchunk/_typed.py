@@ -21,7 +21,7 @@ from msgspec import UNSET, Raw, Struct
 
 from . import wire
 from .codec import encode, encode_tree
-from .edit import DROP, edit
+from .edit import DROP, edit, items_at
 from .errors import InvalidChunk
 
 __all__ = ["Lists", "keep", "lists_of"]
@@ -74,7 +74,7 @@ def keep(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
         return data
     try:
         return edit(data, _Changes(_Source(data, lists), ()).between(before, chunk))
-    except InvalidChunk:  # nested deeper than the interpreter lets an edit go
+    except (InvalidChunk, RecursionError):  # nested deeper than the interpreter lets an edit go
         return encode(chunk)
 
 
@@ -105,14 +105,6 @@ class _Source(msgspec.Struct, frozen=True, gc=False):
 
     data: bytes
     lists: Lists
-
-    def items(self, path: Path) -> list[bytes]:
-        """Return the bytes of a list's items."""
-        value = Raw(self.data)
-        for step in path:
-            kind: Any = dict[str, Raw] if isinstance(step, str) else list[Raw]
-            value = msgspec.json.decode(value, type=kind)[step]
-        return [bytes(item) for item in msgspec.json.decode(value, type=list[Raw])]
 
 
 class _Changes:
@@ -148,7 +140,7 @@ class _Changes:
             for index, item in enumerate(new):
                 self._compare(old[index], item, (*at, index))
             return
-        parts, items = [], self._source.items(at)
+        parts, items = [], items_at(self._source.data, at)
         for item, place in zip(new, places, strict=True):
             if place is None:
                 parts.append(encode_tree(item))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -28,7 +28,7 @@ from . import _coerce
 from .codec import encode_tree
 from .errors import InvalidChunk
 
-__all__ = ["DROP", "Changes", "Drop", "edit"]
+__all__ = ["DROP", "Changes", "Drop", "edit", "items_at"]
 
 
 class Drop(Enum):
@@ -221,6 +221,16 @@ def _members(text: str, begin: int) -> tuple[list[_Member], int]:
         if text[end] != ",":
             return found, end + 1
         start = end + 1
+
+
+def items_at(data: bytes, path: Iterable[str | int]) -> list[bytes]:
+    """Return the bytes of the items of the array at `path` in a document that was decoded."""
+    text = data.decode()
+    at = _gap(text, 0)
+    for step in path:
+        found = {member.key: member.value for member in _members(text, at)[0]}
+        at = found[str(step)]
+    return [text[item.value : item.value_end].encode() for item in _members(text, at)[0]]
 
 
 def _rewrite(text: str, begin: int, node: _Node, loc: tuple[str, ...], data: bytes) -> str:

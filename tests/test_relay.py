@@ -65,7 +65,7 @@ def unlearned(**options: Any) -> Relay:
 
 def test_unchanged_means_the_same_object() -> None:
     relay = Relay()
-    for read in (chunk(), chunk('"y"') * 5, chunk(), KEEP_ALIVE, FINISH, USAGE, DONE):
+    for read in (chunk('"é"'), chunk('"y"') * 5, chunk(), KEEP_ALIVE, FINISH, USAGE, DONE):
         assert relay.feed(read) is read
     assert relay.close() == b""
 

@@ -259,16 +259,33 @@ def test_the_quick_way_is_the_exact_way(
     assert changed(data, lambda _: None) is data
 
 
-def test_no_depth_loses_the_change() -> None:
+def test_what_only_lenient_parsers_take_is_kept() -> None:
+    data = b'{"choices":[{"index":0,"x":NaN},{"index":"1","y":-Infinity}],"z":[Infinity]}'
+
+    def change(chunk: Chunk) -> None:
+        assert chunk.choices
+        del chunk.choices[0]
+
+    expected = b'{"choices":[{"index":"1","y":-Infinity}],"z":[Infinity]}'
+    assert changed(data, change) == expected
+    assert changed(data, _assign("choices.0.index", 2)) == data.replace(b"0", b"2")
+
+
+@pytest.mark.parametrize("path", ["choices.0.delta.content", "choices"])
+def test_no_depth_loses_the_change(path: str) -> None:
+    value = (
+        "[x]" if path.endswith("content") else [wire.ChatCompletionResponseStreamChoice(index=9)]
+    )
+    written = b'"[x]"' if path.endswith("content") else b'[{"index":9}]'
     kept = set()
     for depth in [10, *range(900, 1010), 5_000]:
         nested = b"[" * depth + b"]" * depth
         data = b'{"choices":[{"delta":{"content":null}}],"x":' + nested + b"}"
         try:
-            out = changed(data, _assign("choices.0.delta.content", "[x]"))
+            out = changed(data, _assign(path, value))
         except InvalidChunk:  # too deep to be decoded at all
             continue
-        assert b'"content":"[x]"' in out
+        assert written in out
         kept.add(out.endswith(nested + b"}"))
     assert True in kept
 
