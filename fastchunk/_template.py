@@ -173,7 +173,7 @@ class Learner:
             made = _maker(self._decode, marked, name) if self._decode else (None, None)
         except InvalidChunk:
             return None
-        if changed is None or changed.count(_MARK) != 1:
+        if changed is None or changed.count(_MARK) != 1 or b"\n" in changed:
             return None
         if made is None:
             return None
@@ -195,7 +195,7 @@ class Learner:
 def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, bytes, bytes] | None:
     """Find the text that will vary, and cut the data around it; None if it is no template."""
     choices = chunk.choices
-    if not choices or not choices[0].delta or _MARK in data:
+    if not choices or not choices[0].delta or _MARK in data or b"\n" in data:
         return None
     if chunk.usage or chunk.error not in (UNSET, None) or any(c.finish_reason for c in choices):
         return None

@@ -125,7 +125,7 @@ class Relay:
         template = self._learner.template
         if template is not None and type(data) is bytes and not self._pending:
             matched = template.match(data)
-            if matched is not None and len(data) <= self._limit:
+            if matched and len(data) <= self._limit and not self._splitter.failed:
                 return self._repeated(template, data, matched)
         if self._failure is not None:
             raise self._failure

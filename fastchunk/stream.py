@@ -190,7 +190,7 @@ class ChunkStream(Generic[C]):
     def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Do what `feed` does, and return in their places the errors that iterators raise."""
         if type(data) is bytes and not self._splitter.pending and len(data) <= self._limit:
-            repeated = self._repeat(data)
+            repeated = None if self._splitter.failed else self._repeat(data)
             if repeated is not None:
                 return repeated
         items = self._items(self._splitter.feed(data))

@@ -631,3 +631,19 @@ def test_a_stream_of_many_events_keeps_nothing() -> None:
     assert (relay.events, relay.chunks) == (2_000, 2_000)
     assert not relay._splitter.pending
     assert not relay._ready
+
+
+def test_a_failure_that_is_raised_at_once_is_sticky_in_a_learned_stream() -> None:
+    relay = Relay(max_event_size=300)
+    relay.feed(chunk())
+    for read in (chunk('"' + "x" * 1000 + '"'), chunk(), chunk()):
+        with pytest.raises(EventTooLarge):
+            relay.feed(read)
+
+
+def test_an_event_of_several_data_lines_is_no_template() -> None:
+    several = b'data: {"choices":\ndata: [{"delta":{"content":"a"}}]}\n\n'
+    relay = Relay()
+    relay.feed(several)
+    relay.feed(several.replace(b"\ndata: [", b"\n["))
+    assert (relay.chunks, relay.invalid) == (1, 1)
