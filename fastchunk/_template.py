@@ -39,17 +39,19 @@ from msgspec import UNSET, Raw, UnsetType
 from . import models, wire
 from .errors import InvalidChunk
 
-__all__ = ["Learner", "Make", "Matched", "Template", "TextOf"]
+__all__ = ["TEXTS", "Learner", "Make", "Matched", "Template", "TextOf"]
 
 _MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
 """What stands in the text's place while a template is learned: nobody else writes it."""
 
 _DATA, _END = b"data: ", b"\n\n"
 _TAIL = 5
-_VARYING = {
-    name: re.compile(rb'"%b"[ \t]*:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"' % name.encode())
+TEXTS = {
+    name: re.compile(rb'"%b"[ \t]*:[ \t]*("[^"\\]*(?:\\.[^"\\]*)*")' % name.encode())
     for name in ("content", "reasoning", "reasoning_content")
 }
+"""The delta's fields that vary from event to event, each with where its string is found."""
+
 _FAMILIES = (models.ChatCompletionStreamResponse, wire.ChatCompletionStreamResponse)
 # What may be the value of two chunks at once, because it cannot be changed.
 _IMMUTABLE = frozenset({str, int, float, Raw, UnsetType, type(None)})
@@ -199,10 +201,10 @@ def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, by
         return None
     if chunk.usage or chunk.error not in (UNSET, None) or any(c.finish_reason for c in choices):
         return None
-    for name, pattern in _VARYING.items():
+    for name, pattern in TEXTS.items():
         found = pattern.search(data) if getattr(choices[0].delta, name) else None
         if found:
-            return name, data[: found.start(1)], data[found.end(1) :]
+            return name, data[: found.start(1) + 1], data[found.end(1) - 1 :]
     return None
 
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from . import wire
+from ._template import TEXTS
 from .codec import encode, encode_tree
 from .edit import DROP, edit, items_at
 from .errors import InvalidChunk
@@ -33,7 +34,6 @@ Lists: TypeAlias = dict[Path, list[Any]]
 
 _BACKSLASH = 0x5C
 _CONTENT = b'"content"'
-_TEXT = re.compile(rb'"content"[ \t]*:[ \t]*("[^"\\]*(?:\\.[^"\\]*)*")')
 _ITEMS = re.compile(rb'"content"[ \t]*:[ \t]*\[')
 
 
@@ -91,7 +91,7 @@ def _with_text(data: bytes, chunk: Chunk) -> bytes | None:
     escaped = _BACKSLASH in data
     if type(text) is not str or (escaped and data.find(b"\\u") >= 0):
         return None
-    found = _TEXT.search(data)
+    found = TEXTS["content"].search(data)
     if found is None:
         return None
     count = data.count(_CONTENT)

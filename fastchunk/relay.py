@@ -130,10 +130,7 @@ class Relay:
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
-        out = self._forward(whole) if whole else b""
-        if self._splitter.failed:
-            self._learner.template = None  # so that the next call comes here again
-        return out
+        return self._forward(whole) if whole else b""
 
     def close(self) -> bytes:
         """End the stream; return what is left, the unfinished block included.

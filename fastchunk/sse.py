@@ -282,8 +282,7 @@ class EventDecoder:
         """The reconnection time that the server asked for, in milliseconds; None if it did not."""
         self._splitter = BlockSplitter(max_event_size)
         self._last_id = ""
-        self.parser = BlockParser()
-        """What interprets the blocks, also the unfinished one of a `TruncatedStream`."""
+        self._parser = BlockParser()
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes of the stream; return the events that they complete.
@@ -299,7 +298,7 @@ class EventDecoder:
         Raises `TruncatedStream`, which carries the bytes, if half an event is pending.
         """
         whole, rest = self._splitter.close()
-        *lines, last = _LINE_END.split(self.parser.without_bom(rest))
+        *lines, last = _LINE_END.split(self._parser.without_bom(rest))
         retry = parse_block(b"\n".join(lines)).retry
         self.retry = self.retry if retry is None else retry
         if any(line[:1] not in {b"", b":"} for line in [*lines, last]):
@@ -312,7 +311,7 @@ class EventDecoder:
         found = plain_data(whole)
         if found is None:
             return self._events_by_block(whole)
-        self.parser.started = True
+        self._parser.started = True
         last_id = self._last_id
         if last_id:
             return [Event(data, "message", last_id) for data in found]
@@ -321,7 +320,7 @@ class EventDecoder:
     def _events_by_block(self, whole: bytes) -> list[Event]:
         events = []
         for block in blocks(whole):
-            fields = self.parser.parse(block)
+            fields = self._parser.parse(block)
             if fields.retry is not None:
                 self.retry = fields.retry
             if fields.id is not None:

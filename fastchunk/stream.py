@@ -189,14 +189,12 @@ class ChunkStream(Generic[C]):
 
     def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Do what `feed` does, and return in their places the errors that iterators raise."""
-        if type(data) is bytes and not self._splitter.pending and len(data) <= self._limit:
-            repeated = None if self._splitter.failed else self._repeat(data)
+        splitter = self._splitter
+        if type(data) is bytes and not (splitter.pending or splitter.failed):
+            repeated = self._repeat(data) if len(data) <= self._limit else None
             if repeated is not None:
                 return repeated
-        items = self._items(self._splitter.feed(data))
-        if self._splitter.failed:
-            self._learner.template = None  # so that the next call comes here again
-        return items
+        return self._items(splitter.feed(data))
 
     def end(self) -> list[C | FastchunkError]:
         """Do what `close` does, and return the error that iterators raise."""
