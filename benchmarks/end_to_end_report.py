@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import mean, median, quantiles
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from .end_to_end_peers import CONTROL, PASS, PYDANTIC
+from .rendering import begin_plots, save_plot, table
 
 Results = dict[str, Any]
 Passes = dict[str, list[dict[str, float]]]
@@ -97,7 +97,7 @@ def _table(cells: dict[str, Passes], cell: Callable[[Passes, str], str]) -> str:
     header = ["", *cells]
     peers = next(iter(cells.values()))
     rows = [[peer, *(cell(passes, peer) for passes in cells.values())] for peer in peers]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
+    return table(header, rows)
 
 
 def _time(passes: Passes, peer: str) -> str:
@@ -168,8 +168,7 @@ def _run(results: Results) -> str:
 
 def plot(results: Results, path: Path, description: str) -> None:
     """Draw what each peer adds to the pass-through."""
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "fastchunk"
+    begin_plots()
     cells = _well_measured(results["paced"])
     figure, all_axes = plt.subplots(1, len(cells), figsize=(9, 3.6), layout="constrained")
     for axes, (name, passes) in zip(all_axes, cells.items(), strict=True):
@@ -185,5 +184,4 @@ def plot(results: Results, path: Path, description: str) -> None:
         axes.set_xlabel("µs of processor time an event")
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[0].legend(fontsize=8)
-    figure.savefig(path, metadata={"Date": None, "Description": description})
-    plt.close(figure)
+    save_plot(figure, path, description)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from . import end_to_end_report
+from .rendering import begin_plots, save_plot, table
 from .stream_peers import READS, name_of
 
 ROOT = Path(__file__).parents[1]
@@ -85,19 +85,13 @@ def _times(against: list[float]) -> str:
     return f"**{median(against):.1f}×** ({min(against):.1f}–{max(against):.1f})"
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    cells = [list(header), *map(list, rows)]
-    cells.insert(1, ["---"] * len(cells[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
-
-
 def _operation(results: Results, operation: str) -> str:
     keys = [key for key in results["timings"] if key.startswith(f"{operation}/")]
     rows = (
         [key.partition("/")[2], *(_cell(results, key, peer) for peer in results["peers"])]
         for key in keys
     )
-    return _table(["", *results["peers"]], rows)
+    return table(["", *results["peers"]], rows)
 
 
 def _overhead(results: Results) -> str:
@@ -107,13 +101,13 @@ def _overhead(results: Results) -> str:
         values = ratios(results, key, FLOOR, "fastchunk")
         if operation in {"decode", "encode", "build"} and values:
             rows.append([operation, case, f"{median(values):.2f}×"])
-    return _table(["", "case", "fastchunk's time over bare msgspec's"], rows)
+    return table(["", "case", "fastchunk's time over bare msgspec's"], rows)
 
 
 def _memory(results: Results) -> str:
     cases = list(results["memory"][ORACLE])
     rows = ([case, *(_bytes(results, peer, case) for peer in results["peers"])] for case in cases)
-    return _table(["held per decoded chunk", *results["peers"]], rows)
+    return table(["held per decoded chunk", *results["peers"]], rows)
 
 
 def _bytes(results: Results, peer: str, case: str) -> str:
@@ -130,7 +124,7 @@ def _imports(results: Results) -> str:
         for name, times in results["imports"].items()
         if name != "nothing"
     )
-    return _table(["import, on top of Python's own start", ""], rows)
+    return table(["import, on top of Python's own start", ""], rows)
 
 
 def _relays(results: Results) -> str:
@@ -144,8 +138,8 @@ def _relays(results: Results) -> str:
         for op, title in RELAYS.items()
     )
     return (
-        f"**Relay, against the {ROUTER}**\n\n{_table(header, rows)}\n\n"
-        f"**Relay, against {DICTS}**\n\n{_table(['', *_READS], dicts)}"
+        f"**Relay, against the {ROUTER}**\n\n{table(header, rows)}\n\n"
+        f"**Relay, against {DICTS}**\n\n{table(['', *_READS], dicts)}"
     )
 
 
@@ -162,7 +156,7 @@ def _peers(results: Results, operation: str, oracle: str, *, per: str = "event")
         [key.partition("/")[2], *(_cell(results, key, peer, oracle) for peer in peers)]
         for key in keys
     )
-    return _table([f"time per {per}", *peers], rows)
+    return table([f"time per {per}", *peers], rows)
 
 
 def _accumulate(results: Results) -> dict[str, str]:
@@ -170,12 +164,12 @@ def _accumulate(results: Results) -> dict[str, str]:
     if "accumulated" not in results:
         return {}
     title = "**Accumulate: a stream's chunks to the whole answer**"
-    table = _peers(results, "accumulate", "litellm", per="chunk")
+    shown = _peers(results, "accumulate", "litellm", per="chunk")
     held = ", ".join(
         f"{size:,.0f} B a chunk after {int(number):,} chunks"
         for number, size in results["accumulated"].items()
     )
-    return {"accumulate": f"{title}\n\n{table}\n\nHeld, the texts included: {held}."}
+    return {"accumulate": f"{title}\n\n{shown}\n\nHeld, the texts included: {held}."}
 
 
 def _flat(results: Results) -> str:
@@ -194,7 +188,7 @@ def _families(results: Results) -> str:
         times = [_time(median(results["timings"][key][peer])) for peer in ("models", "wire")]
         share = median(ratios(results, key, "models", "wire"))
         rows.append([operation.removeprefix("family "), *times, f"{share:.2f}×"])
-    return _table(["a chunk of vLLM's", "models", "wire", "wire's time over the mirror's"], rows)
+    return table(["a chunk of vLLM's", "models", "wire", "wire's time over the mirror's"], rows)
 
 
 def _streams(results: Results) -> dict[str, str]:
@@ -226,7 +220,7 @@ def _run(results: Results) -> str:
 def blocks(results: Results) -> dict[str, str]:
     """Return the README's generated blocks by name."""
     tables = {op: f"**{title}**\n\n{_operation(results, op)}" for op, title in OPERATIONS.items()}
-    build = _table(
+    build = table(
         results["peers"], [[_cell(results, "build/text delta", p) for p in results["peers"]]]
     )
     return {
@@ -297,8 +291,7 @@ def _stale(path: Path | None, made: Callable[[Results], dict[str, str]], plot: P
 
 
 def _plot(results: Results, description: str) -> None:
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "fastchunk"
+    begin_plots()
     keys = [f"{op}/text delta" for op in ("decode", "encode", "restamp", "build")]
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
     peers = results["peers"]
@@ -312,5 +305,4 @@ def _plot(results: Results, description: str) -> None:
     axes.set_title("One text delta, the median of all passes")
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(PLOT, metadata={"Date": None, "Description": description})
-    plt.close(figure)
+    save_plot(figure, PLOT, description)
