@@ -238,7 +238,7 @@ def _rewrite(text: str, begin: int, node: _Node, loc: tuple[str, ...], data: byt
     if text[begin] not in "{[":
         raise _invalid("expected an object or an array", loc, data)
     is_object = text[begin] == "{"
-    members, _ = _members(text, begin)
+    members, end = _members(text, begin)
     last = {member.key: member for member in members}
     _refuse_missing(node, last, loc, data, is_object=is_object)
     parts = []
@@ -254,6 +254,8 @@ def _rewrite(text: str, begin: int, node: _Node, loc: tuple[str, ...], data: byt
     for key, change in node.items():
         if key not in last and change is not DROP:
             parts.append(f"{msgspec.json.encode(key).decode()}:{change}")
+    if not members and not parts:  # an empty one may hold white space
+        return text[begin:end]
     return f"{{{','.join(parts)}}}" if is_object else f"[{','.join(parts)}]"
 
 

@@ -226,3 +226,9 @@ def test_recorded_events_change_in_one_place(stream: Path) -> None:
             redacted = edit(data, {"/choices/0/delta/content": "[redacted]"})
             value["choices"][0]["delta"]["content"] = "[redacted]"
             assert json.loads(redacted) == value
+
+
+@pytest.mark.parametrize("data", [b"{ }", b"{}", b" {\n} ", b'{"a": { }}'])
+def test_what_is_empty_keeps_its_white_space(data: bytes) -> None:
+    assert edit(data, {"x": DROP}) == edit(data, {"/x": DROP}) == data
+    assert edit(b'{"a": [ ], "b": 1}', {"/b": DROP}) == b'{"a": [ ]}'
