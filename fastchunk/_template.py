@@ -37,12 +37,16 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from . import models, wire
+from .edit import edit
 from .errors import InvalidChunk
 
-__all__ = ["TEXTS", "Learner", "Make", "Matched", "Template", "TextOf"]
+__all__ = ["MARK", "MOST_RESTS", "TEXTS", "Learner", "Make", "Matched", "Template", "TextOf"]
 
-_MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
-"""What stands in the text's place while a template is learned: nobody else writes it."""
+MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
+"""What stands in a text's place while it is found out what surrounds it: nobody else writes it."""
+
+MOST_RESTS = 4
+"""On how much of one read a new template is tried at once: on all that follows, so many times."""
 
 _DATA, _END = b"data: ", b"\n\n"
 _TAIL = 5
@@ -52,7 +56,7 @@ TEXTS = {
 }
 """The delta's fields that vary from event to event, each with where its string is found."""
 
-_FAMILIES = (models.ChatCompletionStreamResponse, wire.ChatCompletionStreamResponse)
+_DECODES = (models.decode, wire.decode)
 # What may be the value of two chunks at once, because it cannot be changed.
 _IMMUTABLE = frozenset({str, int, float, Raw, UnsetType, type(None)})
 _USELESS, _MOST_SKIPPED = 7, 256
@@ -63,7 +67,7 @@ _decode_strings = msgspec.json.Decoder(list[str]).decode
 Matched: TypeAlias = tuple[list[bytes], list[str]]
 Match: TypeAlias = Callable[[bytes], "Matched | None"]
 Make: TypeAlias = Callable[[str], Any]
-TextOf: TypeAlias = Callable[[Any], "str | None"]
+TextOf: TypeAlias = Callable[[Any, Any], "str | None"]
 
 
 class Template(msgspec.Struct, frozen=True, gc=False):
@@ -86,7 +90,10 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     chunk: Make | None
     """Make the chunk of the event with this string; None where no chunks are to be made."""
     text: TextOf | None
-    """Return a chunk's string, if it differs from the template's chunk in nothing else."""
+    """Return a chunk's string, if it differs from the template's chunk in nothing else.
+
+    The second argument is the choice that the chunk was made with, and still has to hold.
+    """
 
     def changed(self, texts: list[bytes]) -> bytes:
         """Return the events with these texts, as they leave."""
@@ -169,17 +176,17 @@ class Learner:
         return bool(template)
 
     def _template_of(self, name: str, before: bytes, after: bytes) -> Template | None:
-        marked = before + _MARK + after
+        marked = before + MARK + after
         try:
             changed = self._change(marked) if self._change else marked
             made = _maker(self._decode, marked, name) if self._decode else (None, None)
         except InvalidChunk:
             return None
-        if changed is None or changed.count(_MARK) != 1 or b"\n" in changed:
+        if changed is None or changed.count(MARK) != 1 or b"\n" in changed:
             return None
         if made is None:
             return None
-        new_before, _, new_after = changed.partition(_MARK)
+        new_before, _, new_after = changed.partition(MARK)
         new_prefix, new_suffix = _DATA + new_before, new_after + _END
         return Template(
             match=_matcher(_DATA + before, after + _END),
@@ -197,7 +204,7 @@ class Learner:
 def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, bytes, bytes] | None:
     """Find the text that will vary, and cut the data around it; None if it is no template."""
     choices = chunk.choices
-    if not choices or not choices[0].delta or _MARK in data or b"\n" in data:
+    if not choices or not choices[0].delta or MARK in data or b"\n" in data:
         return None
     if chunk.usage or chunk.error not in (UNSET, None) or any(c.finish_reason for c in choices):
         return None
@@ -211,11 +218,14 @@ def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, by
 def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> tuple[Make, TextOf] | None:
     """Build a template's `chunk` and `text` from its document with a mark in the text's place.
 
-    None if the text is not the first delta's, if anything else in the chunk could be changed, or
-    if two decodes differ: the mirror makes up an id that is missing.
+    None if the text is not the first delta's or one of several with its key, if anything else in
+    the chunk could be changed, or if two decodes differ: the mirror makes up an id that is missing.
     """
-    model, mark = decode(marked), _MARK.decode()
-    if type(model) not in _FAMILIES or len(model.choices) != 1 or model != decode(marked):
+    if decode not in _DECODES:
+        return None
+    model: Any = decode(marked)
+    mark = MARK.decode()
+    if len(model.choices) != 1 or model != decode(marked):
         return None
     choice = model.choices[0]
     delta = choice.delta
@@ -224,6 +234,8 @@ def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> tuple[Ma
     has_calls = delta.tool_calls == []
     parts = [*_mutable(model), *_mutable(choice), *_mutable(delta)]
     if len(parts) != 2 + has_calls:  # the choices and the delta, which are copied
+        return None
+    if edit(marked, {f"/choices/0/delta/{name}": ""}) != marked.replace(MARK, b""):
         return None
     copy_chunk, copy_choice, copy_delta = model.__copy__, choice.__copy__, delta.__copy__
 
@@ -238,15 +250,15 @@ def _maker(decode: Callable[[bytes], Any], marked: bytes, name: str) -> tuple[Ma
         chunk.choices = [choice]
         return chunk
 
-    def text_of(chunk: Any) -> str | None:
+    def text_of(chunk: Any, choice: Any) -> str | None:
         try:
-            (choice,) = chunk.choices
-            delta = choice.delta
+            (found,) = chunk.choices
+            delta = found.delta
             text = getattr(delta, name)
             setattr(delta, name, mark)
         except (AttributeError, TypeError, ValueError):
             return None  # not even the shape is left
-        same = chunk == model
+        same = found is choice and chunk == model
         setattr(delta, name, text)
         return text if same and type(text) is str else None
 

@@ -6,9 +6,9 @@ Cost: where the first delta's text is all that differs, a search and one decode 
 otherwise the comparison of every field and an exact edit.
 
 Keys that the Structs do not know stay in their places, at every level. The items of a list are
-told apart by identity: one that was there before keeps its bytes wherever it now stands, one that
-was not is encoded, and one that is gone is gone. A list whose items are other ones than before has
-no white space between them.
+told apart by identity: one that was there before keeps its bytes wherever in its list it now
+stands, one that was not is encoded, and one that is gone is gone. A list whose items are other ones
+than before has no white space between them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ Lists: TypeAlias = dict[Path, list[Any]]
 """The items of every list of Structs in a chunk, by its place: as they were when handed out."""
 
 _BACKSLASH = 0x5C
+_decode_string = msgspec.json.Decoder(str).decode
 _CONTENT = b'"content"'
-_ITEMS = re.compile(rb'"content"[ \t]*:[ \t]*\[')
+_CONTENT_OF_LOGPROBS = re.compile(rb'"logprobs"[ \t]*:[ \t]*\{[ \t]*"content"')
 
 
 def lists_of(chunk: Chunk) -> Lists:
@@ -64,40 +65,56 @@ def _find_lists(struct: Struct, path: Path, found: Lists) -> None:
 def keep(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
     """Return the data that says what the chunk says; itself, if it does already.
 
+    Where the data is nested deeper than the interpreter lets an edit go, the chunk is encoded anew.
     Raises `InvalidChunk` where a value that was put in has no JSON form.
     """
-    candidate = _with_text(data, chunk)
-    if candidate is not None and wire.decode(candidate) == chunk:
-        return data if candidate == data else candidate
-    before = wire.decode(data)
-    if before == chunk:
-        return data
     try:
+        candidate = _with_text(data, chunk, lists)
+        if candidate is not None and wire.decode(candidate) == chunk:
+            return candidate
+        before = wire.decode(data)
+        if before == chunk:
+            return data
         return edit(data, _Changes(_Source(data, lists), ()).between(before, chunk))
-    except (InvalidChunk, RecursionError):  # nested deeper than the interpreter lets an edit go
+    except (InvalidChunk, RecursionError):
         return encode(chunk)
 
 
-def _with_text(data: bytes, chunk: Chunk) -> bytes | None:
-    r"""Put the content of a chunk's only delta into its data, where it is plain which one it is.
-
-    Without a `\u`, a document spells the key in one way. If it is there once but for keys of
-    arrays, it is the key of the delta or of nothing that was decoded.
-    """
-    choices = chunk.choices
-    if type(choices) is not list or len(choices) != 1 or not choices[0].delta:
-        return None
-    text = choices[0].delta.content
-    escaped = _BACKSLASH in data
-    if type(text) is not str or (escaped and data.find(b"\\u") >= 0):
+def _with_text(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
+    """Put the new content of a chunk's only delta into its data, if it is plain where."""
+    text = _content_of_one(chunk.choices, lists)
+    if text is None or not _has_one_content(data):
         return None
     found = TEXTS["content"].search(data)
-    if found is None:
-        return None
-    count = data.count(_CONTENT)
-    if count != 1 and count - len(_ITEMS.findall(data)) != 1:
+    if found is None or _decode_string(found[1]) == text:
         return None
     return data[: found.start(1)] + encode_tree(text) + data[found.end(1) :]
+
+
+def _content_of_one(choices: object, lists: Lists) -> str | None:
+    """Return the content of the only choice, if it is the one that was handed out, and text."""
+    handed = lists.get(("choices",), ())
+    if type(choices) is not list or len(choices) != 1 or len(handed) != 1:
+        return None
+    if choices[0] is not handed[0] or type(choices[0].delta) is not wire.DeltaMessage:
+        return None
+    content = choices[0].delta.content
+    return content if type(content) is str else None
+
+
+def _has_one_content(data: bytes) -> bool:
+    r"""Tell whether one `content` at most can be taken for that of the only choice's delta.
+
+    Without a `\u`, a document spells a key in one way. With one such `choices` and one such `delta`
+    there are no others that a reader could prefer, and a `content` right inside of `logprobs` is
+    not the delta's own.
+    """
+    if _BACKSLASH in data and data.find(b"\\u") >= 0:
+        return False
+    if data.count(b'"choices"') != 1 or data.count(b'"delta"') != 1:
+        return False
+    count = data.count(_CONTENT)
+    return count == 1 or count - len(_CONTENT_OF_LOGPROBS.findall(data)) == 1
 
 
 class _Source(msgspec.Struct, frozen=True, gc=False):

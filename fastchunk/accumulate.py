@@ -76,7 +76,10 @@ class Accumulator:
         return bool(choices) and all(choice.finish_reason is not None for choice in choices)
 
     def snapshot(self) -> ChatCompletionResponse:
-        """Return the answer so far; what is added later does not change it."""
+        """Return the answer so far; what is added later does not change it.
+
+        Its usage and the tokens of its logprobs are the chunks' own objects, not copies.
+        """
         choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
         return msgspec.structs.replace(self._answer, choices=choices)
 

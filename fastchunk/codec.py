@@ -31,6 +31,7 @@ __all__ = [
     "encode",
     "encode_event",
     "encode_tree",
+    "one_line",
     "to_builtins",
     "validator",
 ]
@@ -270,11 +271,21 @@ def encode(chunk: msgspec.Struct) -> bytes:
 
 
 def encode_event(chunk: msgspec.Struct) -> bytes:
-    """Encode a Struct as a whole server-sent event: `data: `, the JSON, an empty line.
+    """Encode a Struct as a whole server-sent event: `data: `, the JSON on one line, an empty line.
 
     Raises what `encode` raises.
     """
-    return b"data: %b\n\n" % encode(chunk)
+    return b"data: %b\n\n" % one_line(encode(chunk))
+
+
+def one_line(data: bytes) -> bytes:
+    """Return a JSON document without its line ends; between its tokens they are white space.
+
+    Only what was taken over as `msgspec.Raw`, or came in several data lines, has any.
+    """
+    if b"\n" in data or b"\r" in data:
+        return data.translate(None, b"\r\n")
+    return data
 
 
 def encode_tree(tree: Any) -> bytes:

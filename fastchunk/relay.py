@@ -25,9 +25,9 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from . import wire
-from ._template import Learner, Make, Matched, Template, TextOf
+from ._template import MOST_RESTS, Learner, Make, Matched, Template, TextOf
 from ._typed import Lists, keep, lists_of
-from .codec import encode_tree
+from .codec import encode_tree, one_line
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
 from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
@@ -145,12 +145,19 @@ class Relay:
         if rest:
             data = parse_block(self._parser.without_bom(rest)).data
             if data is not None and is_whole(data):
-                out += self._forward_block(rest)
+                out = self._forward_rest(rest)
             else:
                 self.truncated = True
-                out += rest
+                out = rest
         self.truncated = self.truncated or not self._seen.complete
         return out
+
+    def _forward_rest(self, rest: bytes) -> bytes:
+        try:
+            return self._forward_block(rest)
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _take_ready(self) -> bytes:
         ready = b"".join(self._ready)
@@ -181,13 +188,13 @@ class Relay:
             for position, string in enumerate(strings):
                 seen.chunks += 1
                 chunk = make(string)
-                choices = chunk.choices[:]
+                choice = chunk.choices[0]
                 answer = on_chunk(chunk)
                 if answer is None:
                     continue
-                text = text_of(chunk) if answer is chunk else None
+                text = text_of(chunk, choice) if answer is chunk else None
                 if text is None:
-                    came, lists = template.data(texts[position]), Lists({("choices",): choices})
+                    came, lists = template.data(texts[position]), Lists({("choices",): [choice]})
                     left = self._answered(answer, chunk, came, lists)
                     ready += template.changed(texts[begin:position]), _framed(left)
                     begin = position + 1
@@ -219,7 +226,7 @@ class Relay:
     def _forward_plain(self, whole: bytes, plain: list[bytes]) -> bool:
         """Forward events of the usual shape; tell whether anything changed."""
         observe = self._seen.observe_utf8 if _is_utf8(whole) else self._seen.observe
-        changed, begin = False, 0
+        changed, begin, rests = False, 0, MOST_RESTS
         self._parser.started = True
         for data in plain:
             end = begin + len(data) + 8
@@ -230,7 +237,8 @@ class Relay:
                 forwarded = self._forward_event(block, data, observe(data))
             self._ready.append(forwarded)
             changed = changed or forwarded is not block
-            if template is not self._learner.template:  # there is a new one: try the rest
+            if template is not self._learner.template and rests:  # a new one: try the rest
+                rests -= 1
                 rest = whole[begin:]
                 forwarded = self._repeat(rest)
                 if forwarded is not None:
@@ -318,7 +326,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _framed(data: bytes | None) -> bytes:
-    return b"" if data is None else b"data: " + data + b"\n\n"
+    return b"" if data is None else b"data: " + one_line(data) + b"\n\n"
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:
@@ -333,5 +341,5 @@ def _with_data(block: bytes, data: bytes) -> bytes:
         elif not placed:
             placed = True
             space = b" " if line.startswith(b"data: ", start) else b""
-            parts.append(b"%bdata:%b%b%b" % (line[:start], space, data, end))
+            parts.append(b"%bdata:%b%b%b" % (line[:start], space, one_line(data), end))
     return b"".join(parts)

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET
 
 from . import wire
-from ._template import Learner, Make
+from ._template import MOST_RESTS, Learner, Make
 from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .sse import DONE, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, plain_data
 
@@ -227,7 +227,7 @@ class ChunkStream(Generic[C]):
         items: list[C | FastchunkError] = []
         if not whole:
             return items
-        plain, begin = plain_data(whole), 0
+        plain, begin, rests = plain_data(whole), 0, MOST_RESTS
         if plain is None:
             for fields in map(self._parser.parse, blocks(whole)):
                 if fields.data is not None:
@@ -236,7 +236,8 @@ class ChunkStream(Generic[C]):
         self._parser.started = True
         for data in plain:
             begin += len(data) + 8
-            if self._take_event(data, "message", items):  # there is a new template: try the rest
+            if self._take_event(data, "message", items) and rests:  # a new template: try the rest
+                rests -= 1
                 repeated = self._repeat(whole[begin:])
                 if repeated is not None:
                     return items + repeated

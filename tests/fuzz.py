@@ -1,7 +1,8 @@
 """`python -m tests.fuzz --seconds N --seed S`: mutated streams through every part, for a while.
 
 Checked for each: nothing but `FastchunkError` escapes; an identity relay returns what it was fed;
-the output does not depend on the cuts and is whole blocks; no buffer outgrows its bound.
+the output is whole blocks, as many events as came in, and depends neither on the cuts nor on what
+the relay has learned; no buffer outgrows its bound.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _FRAGMENTS = [
     *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"NaN", b"\xff", b"\xef\xbb\xbf"),
     *(b'"model":"evil"', b'"usage":{"a":1}', b'"choices":[]', b'"error":{}', b"[DONE]", b"1e999"),
     *(b"data: [DONE]\n\n", b"data: null\n\n", b'"content":null', b"\\ud800", b"\x00", b"9" * 50),
+    *(b"\ndata: ", b"\\/", b"\\u0063", b'"content":["S"],', b'"c\\u006fntent":"S",'),
+    *(b'"content":"S",', b'"delta":{"content":"S"},', b'"choices":[{"delta":{"content":"S"}}],'),
+    b'"logprobs":{"content":[',
 ]
 
 
@@ -78,6 +82,14 @@ def run(part: Any, reads: list[bytes]) -> list[Any]:
     return out
 
 
+def redact(chunk: wire.ChatCompletionStreamResponse) -> Any:
+    """Change the text of a chunk, in every second one."""
+    for choice in chunk.choices or ():
+        if choice.delta and isinstance(choice.delta.content, str) and len(choice.delta.content) % 2:
+            choice.delta.content = "[redacted]"
+    return chunk
+
+
 def check(rng: random.Random, raw: bytes) -> None:
     """Put one stream through every part, whole and in pieces."""
     reads = cut(rng, raw)
@@ -85,13 +97,19 @@ def check(rng: random.Random, raw: bytes) -> None:
     assert b"".join(identity) == raw, "an identity relay changed something"
     for out in identity[:-1]:
         assert b"".join(blocks(out)) == out, "half a block was written"
+    events = len(EventDecoder().feed(raw))
     for options in (
         {"set": {"model": "alias"}, "drop": ["id"]},
         {"strip_usage": True},
         {"on_chunk": lambda chunk: chunk, "set": {"model": "alias"}},
+        {"on_chunk": redact},
     ):
-        whole, pieces = Relay(**options), Relay(**options)
-        assert b"".join(run(whole, [raw])) == b"".join(run(pieces, reads)), "the cuts matter"
+        whole, pieces, plain = Relay(**options), Relay(**options), Relay(**options)
+        plain._learner._skip = sys.maxsize  # it decodes every event
+        out = b"".join(run(whole, [raw]))
+        assert out == b"".join(run(pieces, reads)), "the cuts matter"
+        assert out == b"".join(run(plain, reads)), "what was learned matters"
+        assert "strip_usage" in options or len(EventDecoder().feed(out)) == events, "misframed"
         for name in ("events", "chunks", "invalid", "done", "truncated", "error", "usage"):
             assert getattr(whole, name) == getattr(pieces, name), f"the cuts matter for {name}"
     for family in (wire, models):

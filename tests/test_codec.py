@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import fastchunk
-from fastchunk import InvalidChunk, codec, models, wire
+from fastchunk import InvalidChunk, codec, encode_event, models, wire
 
 CHUNK = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"llama",'
@@ -232,3 +232,8 @@ def test_a_decoder_for_any_struct() -> None:
     assert codec.validator(Point)({"X": 1, "Y": None}) == Point(1)
     assert codec.dump(Point(1)) == {"X": 1, "Y": None, "Z": "a"}
     assert codec.encode(Point(1)) == b'{"X":1,"Y":null,"Z":"a"}'
+
+
+def test_an_event_is_one_line_whatever_it_holds() -> None:
+    chunk = wire.decode(b'{"choices":[],"x_groq":{\r\n"id": "a\\n"\n}}')
+    assert encode_event(chunk) == b'data: {"choices":[],"x_groq":{"id": "a\\n"}}\n\n'

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, encode, wire
-from fastchunk._template import _MARK
+from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, edit, encode, wire
+from fastchunk._template import MARK
 from fastchunk.sse import blocks
 from tests.streams import recorded
 
@@ -304,6 +305,132 @@ def test_its_exceptions_pass_and_close_has_what_was_ready(wrap: Any, change: Any
     assert relay.close() == b""
 
 
+def test_what_it_raises_at_the_end_is_raised_again() -> None:
+    def fail(_: object) -> None:
+        raise KeyError("mine")
+
+    relay = Relay(on_chunk=fail)
+    assert relay.feed(chunk()[:-1]) == b""
+    for call in (relay.close, lambda: relay.feed(chunk())):
+        with pytest.raises(KeyError, match="mine"):
+            call()
+    assert relay.close() == b""
+
+
+def _redacted(one: wire.ChatCompletionStreamResponse) -> Any:
+    assert one.choices
+    assert one.choices[0].delta
+    one.choices[0].delta.content = "[x]"
+    return one
+
+
+_DUPLICATES = [
+    *(
+        f'{{"choices":[{{"index":0,"delta":{{{twice}}}}}]}}'
+        for twice in (
+            '"content":["S"],"content":"S"',
+            '"content":"S","content":"S"',
+            '"c\\u006fntent":"S","content":"S"',
+            '"content":"S","c\\u006fntent":"S"',
+        )
+    ),
+    '{"choices":[{"delta":{"content":"S"}}],"choices":[{"index":0,"delta":{"content":"S"}}]}',
+    '{"choices":[{"delta":{"content":"S"}}],"choices":[],"choices":[{"delta":{"content":"S"}}]}',
+    '{"ch\\u006fices":[{"delta":{"content":"S"}}],"choices":[{"delta":{"content":"S"}}]}',
+    '{"choices":[{"delta":{"content":"S"},"delta":{"content":"S"}}]}',
+    '{"choices":[{"d\\u0065lta":{"content":"S"},"delta":{"content":"S"}}]}',
+]
+
+
+@pytest.mark.parametrize("document", _DUPLICATES)
+def test_no_duplicate_key_smuggles_a_text_past_a_change(document: str) -> None:
+    event = f"data: {document}\n\n".encode()
+    expected = edit(document.encode(), {"/choices/0/delta/content": "[x]"})
+    assert b'"S"' not in expected
+    for reads in ([event] * 3, [event * 3], [chunk(), event, event * 2]):
+        out = relayed(reads, on_chunk=_redacted)[0]
+        assert out.endswith(b"data: %b\n\n" % expected * 3)
+
+
+@pytest.mark.parametrize(
+    "member", ['"x\\"content":"S"', '"logprobs":{"content":["S"]}', '"x":{"content":"S"}']
+)
+def test_what_is_no_duplicate_stays(member: str) -> None:
+    document = f'{{"choices":[{{"delta":{{{member},"content":"t"}}}}]}}'
+    event = f"data: {document}\n\n".encode()
+    expected = event.replace(b'"t"', b'"[x]"')
+    for reads in ([event] * 3, [event * 3], [chunk(), event, event * 2]):
+        assert relayed(reads, on_chunk=_redacted)[0].endswith(expected * 3)
+
+
+@pytest.mark.parametrize("text", [r"a\/b", r"\u0041", r"\u00e9\/", r"\u000a"])
+def test_a_text_spelled_otherwise_is_no_change(text: str) -> None:
+    event = chunk(f'"{text}"')
+    for reads in ([event] * 3, [event * 3], [chunk(), event * 2], [event + chunk()]):
+        assert relayed(reads, on_chunk=lambda one: one)[0] == b"".join(reads)
+
+
+@pytest.mark.parametrize("text", ["new", "t"])
+@pytest.mark.parametrize("escape", ["", r"\u0041"])
+def test_a_choice_that_takes_anothers_place_is_written_the_same_at_any_cut(
+    text: str, escape: str
+) -> None:
+    def replace(one: wire.ChatCompletionStreamResponse) -> Any:
+        delta = wire.DeltaMessage(content=text)
+        one.choices = [wire.ChatCompletionResponseStreamChoice(index=0, delta=delta)]
+        return one
+
+    document = f'{{"choices":[{{"q":1,"index":0,"delta":{{"content":"t{escape}"}}}}]}}'
+    event = f"data: {document}\n\n".encode()
+    alone = relayed([event], on_chunk=replace)[0]
+    for reads in ([event] * 3, [event * 3]):
+        assert relayed(reads, on_chunk=replace)[0] == alone * 3
+
+
+@pytest.mark.parametrize("put", [{"content": "x"}, [], 5, None])
+def test_a_delta_of_another_type_is_written_as_it_is(put: Any) -> None:
+    def change(one: wire.ChatCompletionStreamResponse) -> Any:
+        assert one.choices
+        one.choices[0].delta = put
+        return one
+
+    expected = edit(chunk()[6:-2], {"/choices/0/delta": put})
+    for reads in ([chunk()] * 2, [chunk() * 2]):
+        assert relayed(reads, on_chunk=change)[0] == b"data: %b\n\n" % expected * 2
+
+
+def test_no_depth_of_nesting_makes_a_looking_relay_fail() -> None:
+    for depth in [10, 300, *range(900, 1010), 5_000]:
+        nested = "[" * depth + "]" * depth
+        event = chunk(tail=f',"y":{nested}')
+        for answer in (lambda one: one, _redacted):
+            relay = Relay(on_chunk=answer)
+            out = relay.feed(event + chunk())
+            assert out.count(b"data: ") == 2
+            assert relay.events == relay.chunks + relay.invalid == 2
+            assert answer is not _redacted or (b'"x"' in out) is bool(relay.invalid)
+
+
+@pytest.mark.parametrize("options", [{}, {"on_chunk": lambda _: None}])
+def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(
+    options: dict[str, Any],
+) -> None:
+    """Each event begins otherwise than the one before, and could be a template for the rest."""
+    relay, tried = Relay(**options), 0
+    read = b"".join(chunk(head=f'"id":"{"ab"[n % 2]}"') for n in range(300))
+    repeat = relay._repeat
+
+    def counted(data: bytes) -> bytes | None:
+        nonlocal tried
+        tried += len(data)
+        return repeat(data)
+
+    relay._repeat = counted  # type: ignore[method-assign]
+    assert relay.feed(read) == read
+    assert relay.chunks == 300
+    assert tried <= 6 * len(read)
+
+
 # --- 6. strip_usage -----------------------------------------------------------------------------
 
 
@@ -337,7 +464,11 @@ def test_strip_usage() -> None:
     [
         (
             b'event: x\ndata: {"choices":[],\nid: 7\ndata: "model":"m"}\n: c\n\n',
-            b'event: x\ndata: {"choices":[],\n"model":"a"}\nid: 7\n: c\n\n'.replace(b",\n", b",\n"),
+            b'event: x\ndata: {"choices":[],"model":"a"}\nid: 7\n: c\n\n',
+        ),
+        (
+            b'data: {"choices":\r\ndata:[\r\ndata: ],"model":"m"}\r\n\r\n',
+            b'data: {"choices":[],"model":"a"}\r\n\r\n',
         ),
         (b'data:{"choices":[],"model":"m"}\n\n', b'data:{"choices":[],"model":"a"}\n\n'),
         (
@@ -351,9 +482,27 @@ def test_strip_usage() -> None:
     ],
 )
 def test_only_the_data_lines_change(before: bytes, after: bytes) -> None:
-    out = relayed([before], set={"model": "a"})[0]
-    assert out.replace(b"\n", b"") == after.replace(b"\n", b"")
-    assert out.count(b"data:") == 1
+    def change(one: wire.ChatCompletionStreamResponse) -> Any:
+        one.model = "a"
+        return one
+
+    assert relayed([before], set={"model": "a"})[0] == after
+    assert relayed([before], on_chunk=change)[0] == after
+    assert relayed([before[:-1], before[-1:]], on_chunk=change)[0] == after
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_raw_value_brings_no_line_ends(at: int) -> None:
+    value = Raw(b"[1,\r\n\n2\r]")
+
+    def change(one: wire.ChatCompletionStreamResponse) -> Any:
+        one.error = value
+        return one
+
+    for options in ({"set": {"error": value}}, {"on_chunk": change}):
+        relay = Relay(**options)
+        out = [relay.feed(chunk()) for _ in range(2)]
+        assert out[at] == chunk(tail=',"error":[1,2]')
 
 
 # --- 8. the shortcut proves the whole event -----------------------------------------------------
@@ -583,7 +732,7 @@ def test_a_chunk_that_cannot_be_edited_is_forwarded_and_counted(
         b'data: {"model":"m","choices":[{"index":0}]}\n\n',
         b'data: {"model":"m","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
         b'data: {"model":"m","choices":[{"index":0,"delta":{"content":["part"]}}]}\n\n',
-        chunk(f'"{_MARK.decode()}"'),
+        chunk(f'"{MARK.decode()}"'),
     ],
 )
 def test_what_is_no_template_is_decoded_every_time(event: bytes) -> None:

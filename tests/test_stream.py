@@ -303,3 +303,48 @@ def test_a_learned_text_that_a_family_may_not_know(family: Any, name: str) -> No
     event = events(data % name.encode())
     stream: ChunkStream[Any] = ChunkStream(family)
     assert stream.feed(event) + stream.feed(event * 2) == [family.decode(event[6:])] * 3
+
+
+def test_a_failure_that_is_raised_at_once_is_sticky_in_a_learned_stream() -> None:
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    stream = ChunkStream(wire, max_event_size=300)
+    assert len(stream.feed(event) + stream.feed(event)) == 2
+    for read in (event.replace(b"x", b"x" * 1000), event, event):
+        with pytest.raises(EventTooLarge):
+            stream.feed(read)
+
+
+class _Marking:
+    """A family of one's own, whose decode returns the structs of another one."""
+
+    @staticmethod
+    def decode(data: bytes) -> wire.ChatCompletionStreamResponse:
+        chunk = wire.decode(data)
+        chunk.model = "marked" if b"secret" in data else "m"
+        return chunk
+
+
+def test_a_family_of_ones_own_decodes_every_event() -> None:
+    event = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    secret = event.replace(b'"x"', b'"secret"')
+    stream = ChunkStream(_Marking())
+    chunks = [*stream.feed(event), *stream.feed(event + secret), *stream.feed(secret)]
+    assert [chunk.model for chunk in chunks] == ["m", "m", "marked", "marked"]
+
+
+@pytest.mark.parametrize("family", [models, wire])
+def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(family: Any) -> None:
+    """Each event begins otherwise than the one before, and could be a template for the rest."""
+    stream, tried = ChunkStream[Any](family), 0
+    event = 'data: {"id":"%s","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    read = "".join(event % "ab"[n % 2] for n in range(300)).encode()
+    repeat = stream._repeat
+
+    def counted(data: bytes) -> Any:
+        nonlocal tried
+        tried += len(data)
+        return repeat(data)
+
+    stream._repeat = counted  # type: ignore[method-assign]
+    assert len(stream.feed(read)) == 300
+    assert tried <= 6 * len(read)
