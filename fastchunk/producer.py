@@ -22,12 +22,12 @@ from typing import Any
 import msgspec
 
 from . import models, wire
+from ._template import MARK
 from .codec import encode_event
 from .sse import DONE, format_event
 
 __all__ = ["StreamEncoder"]
 
-_MARK = "fastchunk:varies:7c1f0d"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -168,7 +168,8 @@ class StreamEncoder:
         """Write a delta of one string, between what surrounds it in every such event."""
         around = known.get(choice)
         if around is None:
-            before, _, after = self._delta(choice, **{name: _MARK}).partition(_encode(_MARK))
+            marked = self._delta(choice, **{name: MARK.decode()})
+            before, _, after = marked.partition(b'"%b"' % MARK)
             around = known[choice] = before, after
         try:
             return around[0] + _encode(_checked(text, str, "text")) + around[1]
