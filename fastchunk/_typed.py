@@ -13,14 +13,13 @@ than before has no white space between them.
 
 from __future__ import annotations
 
-import re
 from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from . import wire
-from ._template import TEXTS
+from ._learner import TEXTS, has_one
 from .codec import encode, encode_tree
 from .edit import DROP, edit, items_at
 from .errors import InvalidChunk
@@ -32,10 +31,7 @@ Path: TypeAlias = tuple[str | int, ...]
 Lists: TypeAlias = dict[Path, list[Any]]
 """The items of every list of Structs in a chunk, by its place: as they were when handed out."""
 
-_BACKSLASH = 0x5C
 _decode_string = msgspec.json.Decoder(str).decode
-_CONTENT = b'"content"'
-_CONTENT_OF_LOGPROBS = re.compile(rb'"logprobs"[ \t]*:[ \t]*\{[ \t]*"content"')
 
 
 def lists_of(chunk: Chunk) -> Lists:
@@ -83,7 +79,7 @@ def keep(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
 def _with_text(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
     """Put the new content of a chunk's only delta into its data, if it is plain where."""
     text = _content_of_one(chunk.choices, lists)
-    if text is None or not _has_one_content(data):
+    if text is None or not has_one(data, "content"):
         return None
     found = TEXTS["content"].search(data)
     if found is None or _decode_string(found[1]) == text:
@@ -100,21 +96,6 @@ def _content_of_one(choices: object, lists: Lists) -> str | None:
         return None
     content = choices[0].delta.content
     return content if type(content) is str else None
-
-
-def _has_one_content(data: bytes) -> bool:
-    r"""Tell whether one `content` at most can be taken for that of the only choice's delta.
-
-    Without a `\u`, a document spells a key in one way. With one such `choices` and one such `delta`
-    there are no others that a reader could prefer, and a `content` right inside of `logprobs` is
-    not the delta's own.
-    """
-    if _BACKSLASH in data and data.find(b"\\u") >= 0:
-        return False
-    if data.count(b'"choices"') != 1 or data.count(b'"delta"') != 1:
-        return False
-    count = data.count(_CONTENT)
-    return count == 1 or count - len(_CONTENT_OF_LOGPROBS.findall(data)) == 1
 
 
 class _Source(msgspec.Struct, frozen=True, gc=False):

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from . import models, wire
-from ._template import MARK
+from ._learner import MARK
 from .codec import encode_event
 from .sse import DONE, format_event
 

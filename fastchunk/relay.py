@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from msgspec import UNSET
 
 from . import wire
-from ._template import MOST_RESTS, Learner, Make, Matched, Template, TextOf
+from ._learner import Learner
+from ._template import MOST_RESTS, Make, Matched, Template, TextOf
 from ._typed import Lists, keep, lists_of
-from .codec import encode_tree, one_line
+from .codec import one_line
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
 from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
@@ -66,7 +67,7 @@ class Relay:
             raise ValueError("set and drop take top-level keys, not pointers")
         self._strip_usage = strip_usage
         self._changing = bool(self._changes) or strip_usage
-        self._on_chunk = on_chunk
+        self._on_chunk: Any = on_chunk
         self._limit = max_event_size
         self._splitter = BlockSplitter(max_event_size)
         self._pending = self._splitter.pending
@@ -174,40 +175,47 @@ class Relay:
 
     def _repeat_unseen(self, template: Template, data: bytes, matched: Matched) -> bytes:
         """Forward a read that matches a template."""
-        self._seen.chunks += len(matched[0])
-        return data if template.unchanged else template.changed(matched[0])
+        spans = matched[0]
+        self._seen.chunks += len(spans)
+        if template.unchanged:
+            return data
+        return template.events(template.leaving(spans) if template.moved else spans)
 
     def _repeat_seen(self, template: Template, data: bytes, matched: Matched) -> bytes:
         """Do the same, and give each chunk to `on_chunk`."""
-        texts, strings = matched
-        seen, on_chunk, make = self._seen, cast(OnChunk, self._on_chunk), cast(Make, template.chunk)
-        text_of, unchanged = cast(TextOf, template.text), template.unchanged
+        spans, texts = matched
+        seen, on_chunk = self._seen, self._on_chunk
+        make: Make = template.chunk
+        text_of: TextOf = template.text
+        unchanged = template.unchanged
+        leaving = template.leaving(spans) if template.moved else spans
         ready: list[bytes] = []  # what is no longer like the template, and what came before it
         begin = position = 0  # from here up to there, only texts may have changed
         try:
-            for position, string in enumerate(strings):
+            for position, came in enumerate(texts):
                 seen.chunks += 1
-                chunk = make(string)
+                span = spans[position]
+                chunk = make(came, span)
                 choice = chunk.choices[0]
                 answer = on_chunk(chunk)
                 if answer is None:
                     continue
-                text = text_of(chunk, choice) if answer is chunk else None
+                text = text_of(chunk, choice, span) if answer is chunk else None
                 if text is None:
-                    came, lists = template.data(texts[position]), Lists({("choices",): [choice]})
-                    left = self._answered(answer, chunk, came, lists)
-                    ready += template.changed(texts[begin:position]), _framed(left)
+                    lists = Lists({("choices",): [choice]})
+                    left = self._answered(answer, chunk, template.data(span), lists)
+                    ready += template.events(leaving[begin:position]), _framed(left)
                     begin = position + 1
-                elif text != string:
-                    texts[position] = encode_tree(text)[1:-1]
+                elif text != came:
+                    leaving[position] = template.with_text(span, text)
                     unchanged = False
         except BaseException as error:
-            self._ready += *ready, template.changed(texts[begin:position])
+            self._ready += *ready, template.events(leaving[begin:position])
             self._fail(error)
             raise
-        if unchanged and not ready:
-            return data
-        return b"".join((*ready, template.changed(texts[begin:])))
+        if not ready:
+            return data if unchanged else template.events(leaving)
+        return b"".join((*ready, template.events(leaving[begin:])))
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks one by one; return `whole` itself if none was changed."""

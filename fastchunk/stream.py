@@ -17,13 +17,14 @@ repeats itself, as `_template` explains.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar, cast, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET
 
 from . import wire
-from ._template import MOST_RESTS, Learner, Make
+from ._learner import Learner
+from ._template import MOST_RESTS
 from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .sse import DONE, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, plain_data
 
@@ -218,9 +219,9 @@ class ChunkStream(Generic[C]):
         matched = template.match(data)
         if matched is None:
             return None
-        _, strings = matched
-        self._seen.chunks += len(strings)
-        return list(map(cast(Make, template.chunk), strings))
+        spans, texts = matched
+        self._seen.chunks += len(texts)
+        return list(map(template.chunk, texts, spans))
 
     def _items(self, whole: bytes) -> list[C | FastchunkError]:
         """Go through whole blocks one by one."""

@@ -41,6 +41,9 @@ def generated(rng: random.Random) -> bytes:
     events = [encoder.role("assistant")]
     events += [encoder.content(f" token {n} é\n") for n in range(rng.randint(1, 8))]
     events += [encoder.tool_call(0, id="t", name="f"), encoder.tool_call(0, arguments="{}")]
+    if rng.randint(0, 1):  # as OpenAI hides how long a text is
+        events = [edit(event[6:], {"obfuscation": "x" * rng.randint(0, 9)}) for event in events]
+        events = [b"data: " + event for event in events]
     events += [encoder.finish("stop"), encoder.usage(prompt_tokens=1, completion_tokens=2)]
     return b"".join([*events, encoder.done()])
 

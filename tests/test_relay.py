@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, edit, encode, wire
-from fastchunk._template import MARK
+from fastchunk._learner import MARK
 from fastchunk.sse import blocks
 from tests.streams import recorded
 
@@ -574,6 +574,9 @@ _PIECES = st.sampled_from(
         chunk().replace(b"\n", b"\r\n"),
         b"event: x\n" + chunk(),
         *(_TEMPLATE.replace(b'"learned"', literal) for literal in _BREAKS.values()),
+        *(chunk(tail=f',"usage":null,"obfuscation":"{padding}"') for padding in ("a", "bc")),
+        chunk('"y"', tail=',"usage":null,"obfuscation":"d","obfuscation":"e"'),
+        chunk('"y"', tail=',"usage":{"a":1},"obfuscation":"d"'),
         FINISH,
         USAGE,
         KEEP_ALIVE,
@@ -609,6 +612,126 @@ def test_on_chunk_sees_what_it_would_if_each_event_were_decoded(pieces: list[byt
     plain.feed(b"".join(pieces))
     assert after == seen
     assert list(map(encode, after)) == list(map(encode, seen))
+
+
+# Two strings that vary: a text and a padding
+
+
+def padded(
+    content: str = '"x"', padding: str = '"Q7"', *, middle: str = '"usage":null', end: str = ""
+) -> bytes:
+    return chunk(content, tail=f',{middle},"obfuscation":{padding}{end}')
+
+
+ARGUMENTS = chunk().replace(
+    b'"content":"x"', b'"tool_calls":[{"index":0,"function":{"arguments":"x"}}]'
+)
+
+
+_UNSEEN: list[dict[str, Any]] = [{}, {"set": {"model": "alias"}}, {"strip_usage": True}]
+_SEEN: list[dict[str, Any]] = [
+    {"on_chunk": lambda _: None},
+    {"on_chunk": _redacted},
+    {"on_chunk": _redacted, "set": {"model": "alias"}, "strip_usage": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "options"),
+    [
+        *((padded(), options) for options in (*_UNSEEN, *_SEEN)),
+        *((padded(middle='"z":1'), options) for options in (*_UNSEEN, *_SEEN)),
+        *((ARGUMENTS, options) for options in _UNSEEN),
+    ],
+)
+def test_the_shortcut_is_taken_for_paddings_and_arguments(
+    event: bytes, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [event.replace(b'"x"', text) for text in (b'"\\u00e9"', b'"y"', b'""')]
+    others = [other.replace(b'"Q7"', f'"{n}"'.encode()) for n, other in enumerate(others)]
+    expected = b"".join(plainly(other, **options)[0] for other in others)
+    relay = Relay(**options)
+    relay.feed(event)
+    monkeypatch.setattr(Relay, "_forward", lambda *_: pytest.fail("an event was decoded"))
+    assert relay.feed(b"".join(others)) == expected
+    assert b"".join(map(relay.feed, others)) == expected
+    assert relay.chunks == 7
+
+
+@pytest.mark.parametrize("literal", _BREAKS.values(), ids=_BREAKS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"set": {"model": "alias"}},
+        {"strip_usage": True},
+        {"drop": ["obfuscation"]},
+        {"on_chunk": lambda one: one},
+        {"on_chunk": _redacted, "strip_usage": True},
+    ],
+)
+def test_what_only_looks_like_a_padded_template_is_decoded(
+    literal: bytes, options: dict[str, Any]
+) -> None:
+    learned = padded('"learned"', '"too"')
+    texts, paddings = (learned.replace(b'"%b"' % old, literal) for old in (b"learned", b"too"))
+    lost = learned.replace(b'","finish', b',"finish')
+    for odd in (texts, paddings, learned.replace(b',"usage":null', b""), lost):
+        for reads in ([learned, odd, learned], [learned, learned + odd + learned * 2, odd * 2]):
+            out, relay = relayed(reads, **options)
+            expected, plain = plainly(b"".join(reads), **options)
+            assert out == expected
+            assert state(relay) == state(plain)
+
+
+def test_a_text_and_a_padding_cannot_lend_each_other_what_they_lack() -> None:
+    learned = padded()
+    odd = [
+        padded('"a","b":"c"', '"x\\"'),
+        padded('"x\\"', '"a","b":"c"'),
+        padded().replace(b'"usage":null,', b'"usage":null,"obfuscation":"a","usage":null,'),
+        padded().replace(b'"},"finish_reason":null}],"usage":null,"obfuscation":"', b""),
+    ]
+    for one in odd:
+        for other in odd:
+            reads = [learned, one + other, one, other + learned]
+            out, relay = relayed(reads, set={"model": "alias"})
+            expected, plain = plainly(b"".join(reads), set={"model": "alias"})
+            assert (out, state(relay)) == (expected, state(plain))
+
+
+def test_on_chunk_sees_the_padding_and_may_change_it() -> None:
+    def change(one: wire.ChatCompletionStreamResponse) -> Any:
+        seen.append(encode(one))
+        if one.obfuscation == Raw(b'"b"'):
+            one.obfuscation = Raw(b'"B"')
+        if one.obfuscation == Raw(b'"c"'):
+            return DROP
+        return one
+
+    events = [padded(padding=f'"{name}"') for name in "abcd"]
+    for reads in (events, [b"".join(events)]):
+        seen: list[bytes] = []
+        out = relayed(reads, on_chunk=change, strip_usage=True)[0]
+        assert seen == [encode(wire.decode(event[6:])) for event in events]
+        left = [events[0], events[1].replace(b'"b"', b'"B"'), events[3]]
+        assert out == b"".join(left).replace(b'"usage":null,', b"")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        chunk(tail=',"x":{"obfuscation":"p"}'),
+        padded(end=',"obfuscation":"p"'),
+        padded(end=',"obfuscation":null'),
+    ],
+)
+def test_a_padding_that_is_not_the_chunks_is_decoded_for_on_chunk(event: bytes) -> None:
+    seen: list[Any] = []
+    relay = Relay(on_chunk=seen.append)
+    relay.feed(event * 3)
+    assert seen == [wire.decode(event[6:])] * 3
+    assert relay._learner.template is None
 
 
 def test_chunks_share_nothing_that_can_be_changed() -> None:
