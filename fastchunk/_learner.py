@@ -213,7 +213,7 @@ def _copier(name: str, cut: Cut, model: Any) -> tuple[Make, TextOf]:
     copy_chunk, copy_choice, copy_delta = (part.__copy__ for part in (model, choice, choice.delta))
     has_calls, padded, mark = choice.delta.tool_calls == [], _is_padded(cut, model), MARK.decode()
 
-    def make(text: str, span: bytes) -> Any:
+    def make(text: str, padding: bytes) -> Any:
         delta = copy_delta()
         setattr(delta, name, text)
         if has_calls:
@@ -223,14 +223,14 @@ def _copier(name: str, cut: Cut, model: Any) -> tuple[Make, TextOf]:
         chunk = copy_chunk()
         chunk.choices = [choice]
         if padded:
-            chunk.obfuscation = _raw(span.split(cut.middle)[1])
+            chunk.obfuscation = _raw(padding)
         return chunk
 
-    def text_of(chunk: Any, choice: Any, span: bytes) -> str | None:
+    def text_of(chunk: Any, choice: Any, padding: Any) -> str | None:
         expected = model
         if padded:
             expected = copy_chunk()
-            expected.obfuscation = _raw(span.split(cut.middle)[1])
+            expected.obfuscation = padding
         try:
             (found,) = chunk.choices
             delta = found.delta

@@ -49,11 +49,11 @@ _TAIL = 5
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
 
-Matched: TypeAlias = tuple[list[bytes], list[str]]
-"""The spans of a read's events, and their texts decoded."""
+Matched: TypeAlias = tuple[list[bytes], list[str], list[bytes]]
+"""The spans of a read's events, their texts decoded, and their paddings; none without paddings."""
 Match: TypeAlias = Callable[[bytes], "Matched | None"]
 Make: TypeAlias = Callable[[str, bytes], Any]
-TextOf: TypeAlias = Callable[[Any, Any, bytes], "str | None"]
+TextOf: TypeAlias = Callable[[Any, Any, Any], "str | None"]
 
 
 class Cut(NamedTuple):
@@ -73,8 +73,7 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     """An event cut around what varies, as it comes and as it leaves."""
 
     match: Match
-    """Return the spans of a read, and their texts; None if the read is not proven to be whole
-    events that are all like the template."""
+    """Take a read apart; None if it is not proven to be whole events that are all like this one."""
     came: Cut
     left: Cut
     """The document as it comes and as it leaves."""
@@ -87,11 +86,11 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     moved: bool
     """Whether spans leave otherwise than they come, because the middle does."""
     chunk: Any
-    """Make the chunk of the event with this text and span; None where no chunks are to be made."""
+    """Make the chunk of the event with this text and padding; None where none are to be made."""
     text: Any
     """Return a chunk's text, if it differs in nothing else from what `chunk` has made.
 
-    The arguments are the chunk, the choice that it was made with and still has to hold, the span.
+    The arguments are the chunk, and the choice and the `obfuscation` that it was made with.
     """
 
     def data(self, span: bytes) -> bytes:
@@ -103,11 +102,9 @@ class Template(msgspec.Struct, frozen=True, gc=False):
         came, left = self.came.middle, self.left.middle
         return [left.join(span.split(came)) for span in spans]
 
-    def with_text(self, span: bytes, text: str) -> bytes:
-        """Return a span as it leaves, with another text."""
-        inside = encode_tree(text)[1:-1]
-        came = self.came.middle
-        return inside + self.left.middle + span.split(came)[1] if came else inside
+    def span(self, text: str, padding: bytes) -> bytes:
+        """Return the span with this text and padding, as it leaves."""
+        return encode_tree(text)[1:-1] + self.left.middle + padding
 
     def events(self, leaving: list[bytes]) -> bytes:
         """Return the events with these spans, which are as they leave."""
@@ -147,7 +144,7 @@ def _matcher(prefix: bytes, middle: bytes, suffix: bytes) -> Match:
                 if prefix + spans[0] + suffix != data:
                     return None
                 if not middle:
-                    return spans, [_decode_string(data[begin - 1 : last + 1])]
+                    return spans, [_decode_string(data[begin - 1 : last + 1])], []
             else:
                 if not data.endswith(suffix):
                     return None
@@ -162,8 +159,8 @@ def _matcher(prefix: bytes, middle: bytes, suffix: bytes) -> Match:
             strings = _decode_strings(b'["' + b'",\n"'.join(inside) + b'"]')
         except ValueError:  # not found, or no UTF-8, or no JSON
             return None
-        texts = strings[::2] if middle else strings
-        return (spans, texts) if len(strings) == len(inside) else None
+        found = (spans, strings[::2], inside[1::2]) if middle else (spans, strings, [])
+        return found if len(strings) == len(inside) else None
 
     return match
 

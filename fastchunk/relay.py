@@ -183,7 +183,7 @@ class Relay:
 
     def _repeat_seen(self, template: Template, data: bytes, matched: Matched) -> bytes:
         """Do the same, and give each chunk to `on_chunk`."""
-        spans, texts = matched
+        spans, texts, paddings = matched
         seen, on_chunk = self._seen, self._on_chunk
         make: Make = template.chunk
         text_of: TextOf = template.text
@@ -194,20 +194,21 @@ class Relay:
         try:
             for position, came in enumerate(texts):
                 seen.chunks += 1
-                span = spans[position]
-                chunk = make(came, span)
-                choice = chunk.choices[0]
+                padding = paddings[position] if paddings else b""
+                chunk = make(came, padding)
+                choice, obfuscation = chunk.choices[0], chunk.obfuscation
                 answer = on_chunk(chunk)
                 if answer is None:
                     continue
-                text = text_of(chunk, choice, span) if answer is chunk else None
+                text = text_of(chunk, choice, obfuscation) if answer is chunk else None
                 if text is None:
                     lists = Lists({("choices",): [choice]})
-                    left = self._answered(answer, chunk, template.data(span), lists)
+                    data = template.data(spans[position])
+                    left = self._answered(answer, chunk, data, lists)
                     ready += template.events(leaving[begin:position]), _framed(left)
                     begin = position + 1
                 elif text != came:
-                    leaving[position] = template.with_text(span, text)
+                    leaving[position] = template.span(text, padding)
                     unchanged = False
         except BaseException as error:
             self._ready += *ready, template.events(leaving[begin:position])

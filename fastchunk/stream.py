@@ -17,6 +17,7 @@ repeats itself, as `_template` explains.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
@@ -219,9 +220,9 @@ class ChunkStream(Generic[C]):
         matched = template.match(data)
         if matched is None:
             return None
-        spans, texts = matched
+        _, texts, paddings = matched
         self._seen.chunks += len(texts)
-        return list(map(template.chunk, texts, spans))
+        return list(map(template.chunk, texts, paddings or repeat(b"")))
 
     def _items(self, whole: bytes) -> list[C | FastchunkError]:
         """Go through whole blocks one by one."""
