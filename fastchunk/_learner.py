@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -34,6 +34,8 @@ from .edit import edit
 from .errors import InvalidChunk
 
 __all__ = ["MARK", "TEXTS", "Learner", "has_one"]
+
+T = TypeVar("T")
 
 MARK = b"fastchunk:%b" % os.urandom(16).hex().encode()
 """What stands in a text's place while it is found out what surrounds it: nobody else writes it."""
@@ -56,33 +58,36 @@ _IMMUTABLE = frozenset({str, int, float, Raw, UnsetType, type(None)})
 _USELESS, _MOST_SKIPPED = 7, 256
 
 
-class Learner:
-    """Keeps a stream's template, and learns a new one when it is of no use any more.
+class Learner(Generic[T]):
+    """Keeps a stream's shortcut, and learns a new one when it is of no use any more.
 
-    `decode` makes the chunks that are asked for, if any are; `change` makes what leaves out of what
-    comes.
+    `use` makes the shortcut of a template. `decode` makes the chunks that are asked for, if any
+    are; `change` makes what leaves out of what comes.
     """
 
     def __init__(
         self,
+        use: Callable[[Template], Callable[[bytes], T | None]],
         decode: Callable[[bytes], Any] | None = None,
         change: Callable[[bytes], bytes | None] | None = None,
     ) -> None:
-        self.template: Template | None = None
+        self.shortcut: Callable[[bytes], T | None] | None = None
+        """Takes a read of events that are like one before; returns None if they are not."""
+        self._use = use
         self._decode = decode
         self._change = change
         self._skip = self._skipped = self._chunks = 0
 
     def learn(self, data: bytes, chunk: wire.ChatCompletionStreamResponse, chunks: int) -> bool:
-        """Look at an event that had to be decoded; tell whether there is a new template.
+        """Look at an event that had to be decoded; tell whether there is a new shortcut.
 
         `chunks` is how many came up to this one: if more than this one have come since the last
-        call, the template was of use.
+        call, the shortcut was of use.
         """
         if chunks > self._chunks + 1:
             self._skip = self._skipped = 0
         elif self._skip >= _USELESS:
-            self.template = None
+            self.shortcut = None
         self._chunks = chunks
         self._skipped += 1
         if self._skipped <= self._skip:
@@ -91,7 +96,7 @@ class Learner:
         found = _cut(data, chunk)
         new = found and self._template_of(*found)
         if new:
-            self.template = new
+            self.shortcut = self._use(new)
         return bool(new)
 
     def _template_of(self, name: str, came: Cut) -> Template | None:

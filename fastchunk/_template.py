@@ -32,13 +32,16 @@ is to be changed in it is the same for every such event.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from itertools import repeat
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from .codec import encode_tree
 
-__all__ = ["MOST_RESTS", "Cut", "Make", "Matched", "Template", "TextOf", "template"]
+__all__ = [
+    "MOST_RESTS", "Cut", "Make", "Template", "TextOf", "forwarder", "taker", "template",
+]  # fmt: skip
 
 MOST_RESTS = 4
 """How many new templates of one read are tried on all that follows in it at once."""
@@ -163,6 +166,63 @@ def _matcher(prefix: bytes, middle: bytes, suffix: bytes) -> Match:
         return found if len(strings) == len(inside) else None
 
     return match
+
+
+class Counts(Protocol):
+    """What counts a stream's chunks."""
+
+    chunks: int
+
+
+def forwarder(like: Template, counts: Counts) -> Callable[[bytes], bytes | None]:
+    """Build the function that forwards a read of events like the template; None if it is another.
+
+    One event is done with here, as `match` would do: a gateway's caches are cold when the next
+    read comes, and then each call of a function costs about as much as the work.
+    """
+    came, match, unchanged = like.came, like.match, like.unchanged
+    prefix, suffix = _DATA + came.before, came.after + _END
+    left_prefix, left_suffix = like.prefix, like.suffix
+    begin, after = len(prefix), len(suffix)
+    room = 0 if came.middle else 2 * begin + after
+
+    def forward(data: bytes) -> bytes | None:
+        last = len(data) - after
+        if last < room:
+            span = data[begin:last]
+            if prefix + span + suffix != data:
+                return None
+            try:
+                _decode_string(data[begin - 1 : last + 1])
+            except ValueError:
+                return None
+            counts.chunks += 1
+            return data if unchanged else left_prefix + span + left_suffix
+        matched = match(data)
+        if matched is None:
+            return None
+        spans = matched[0]
+        counts.chunks += len(spans)
+        if unchanged:
+            return data
+        return like.events(like.leaving(spans) if like.moved else spans)
+
+    return forward
+
+
+def taker(like: Template, counts: Counts) -> Callable[[bytes], list[Any] | None]:
+    """Build the function that makes the chunks of a read of events like the template."""
+    match, make = like.match, like.chunk
+
+    def take(data: bytes) -> list[Any] | None:
+        matched = match(data)
+        if matched is None:
+            return None
+        _, texts, paddings = matched
+        counts.chunks += len(texts)
+        return list(map(make, texts, paddings or repeat(b"")))
+
+    return take
 
 
 def _halves(spans: list[bytes], middle: bytes) -> list[bytes]:

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 
 from . import wire
 from ._learner import Learner
-from ._template import MOST_RESTS, Make, Matched, Template, TextOf
+from ._template import MOST_RESTS, Make, Template, TextOf, forwarder
 from ._typed import Lists, keep, lists_of
 from .codec import one_line
 from .edit import DROP, Drop, edit
@@ -70,11 +71,14 @@ class Relay:
         self._on_chunk: Any = on_chunk
         self._limit = max_event_size
         self._splitter = BlockSplitter(max_event_size)
-        self._pending = self._splitter.pending
         self._seen = Observer()
         self._parser = BlockParser()
-        self._repeated = self._repeat_seen if on_chunk else self._repeat_unseen
-        self._learner = Learner(wire.decode if on_chunk else None, self._changed)
+        self._learner: Learner[bytes] = (
+            Learner(self._looker, wire.decode, self._changed)
+            if on_chunk
+            else Learner(partial(forwarder, counts=self._seen), None, self._changed)
+        )
+        self._shortcut: Callable[[bytes], bytes | None] | None = None  # if nothing is pending
         self._ready: list[bytes] = []
         self._failure: BaseException | None = None
 
@@ -123,15 +127,19 @@ class Relay:
         Raises `EventTooLarge`, after what came before has been returned; what `on_chunk` raises,
         with what came before it left for `close`; and the same again after that.
         """
-        template = self._learner.template
-        if template is not None and type(data) is bytes and not self._pending:
-            matched = template.match(data)
-            if matched and len(data) <= self._limit and not self._splitter.failed:
-                return self._repeated(template, data, matched)
+        shortcut = self._shortcut
+        if shortcut is not None and type(data) is bytes and len(data) <= self._limit:
+            out = shortcut(data)
+            if out is not None:
+                return out
+        self._shortcut = None
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
-        return self._forward(whole) if whole else b""
+        out = self._forward(whole) if whole else b""
+        if self._splitter.idle:
+            self._shortcut = self._learner.shortcut
+        return out
 
     def close(self) -> bytes:
         """End the stream; return what is left, the unfinished block included.
@@ -165,58 +173,53 @@ class Relay:
         self._ready.clear()
         return ready
 
-    def _repeat(self, data: bytes) -> bytes | None:
-        """Forward a read that is like what came before, itself if unchanged; None if it is not."""
-        template = self._learner.template
-        matched = None if template is None else template.match(data)
-        if template is None or matched is None:
-            return None
-        return self._repeated(template, data, matched)
-
-    def _repeat_unseen(self, template: Template, data: bytes, matched: Matched) -> bytes:
-        """Forward a read that matches a template."""
-        spans = matched[0]
-        self._seen.chunks += len(spans)
-        if template.unchanged:
-            return data
-        return template.events(template.leaving(spans) if template.moved else spans)
-
-    def _repeat_seen(self, template: Template, data: bytes, matched: Matched) -> bytes:
-        """Do the same, and give each chunk to `on_chunk`."""
-        spans, texts, paddings = matched
-        seen, on_chunk = self._seen, self._on_chunk
+    def _looker(self, template: Template) -> Callable[[bytes], bytes | None]:
+        """Build the function that forwards a read of events like the template, chunk by chunk."""
+        match, seen, on_chunk, unchanged = (
+            template.match,
+            self._seen,
+            self._on_chunk,
+            template.unchanged,
+        )
         make: Make = template.chunk
         text_of: TextOf = template.text
-        unchanged = template.unchanged
-        leaving = template.leaving(spans) if template.moved else spans
-        ready: list[bytes] = []  # what is no longer like the template, and what came before it
-        begin = position = 0  # from here up to there, only texts may have changed
-        try:
-            for position, came in enumerate(texts):
-                seen.chunks += 1
-                padding = paddings[position] if paddings else b""
-                chunk = make(came, padding)
-                choice, obfuscation = chunk.choices[0], chunk.obfuscation
-                answer = on_chunk(chunk)
-                if answer is None:
-                    continue
-                text = text_of(chunk, choice, obfuscation) if answer is chunk else None
-                if text is None:
-                    lists = Lists({("choices",): [choice]})
-                    data = template.data(spans[position])
-                    left = self._answered(answer, chunk, data, lists)
-                    ready += template.events(leaving[begin:position]), _framed(left)
-                    begin = position + 1
-                elif text != came:
-                    leaving[position] = template.span(text, padding)
-                    unchanged = False
-        except BaseException as error:
-            self._ready += *ready, template.events(leaving[begin:position])
-            self._fail(error)
-            raise
-        if not ready:
-            return data if unchanged else template.events(leaving)
-        return b"".join((*ready, template.events(leaving[begin:])))
+
+        def look(data: bytes) -> bytes | None:
+            matched = match(data)
+            if matched is None:
+                return None
+            spans, texts, paddings = matched
+            leaving = template.leaving(spans) if template.moved else spans
+            ready: list[bytes] = []  # what is no longer like the template, and what came before it
+            begin = position = 0  # from here up to there, only texts may have changed
+            same = unchanged
+            try:
+                for position, came in enumerate(texts):
+                    seen.chunks += 1
+                    padding = paddings[position] if paddings else b""
+                    chunk = make(came, padding)
+                    choice, obfuscation = chunk.choices[0], chunk.obfuscation
+                    answer = on_chunk(chunk)
+                    if answer is None:
+                        continue
+                    text = text_of(chunk, choice, obfuscation) if answer is chunk else None
+                    if text is None:
+                        lists = Lists({("choices",): [choice]})
+                        left = self._answered(answer, chunk, template.data(spans[position]), lists)
+                        ready += template.events(leaving[begin:position]), _framed(left)
+                        begin = position + 1
+                    elif text != came:
+                        leaving[position] = template.span(text, padding)
+                        same = False
+            except BaseException as error:
+                self._ready += *ready, template.events(leaving[begin:position])
+                self._fail(error)
+                raise
+            if not ready:
+                return data if same else template.events(leaving)
+            return b"".join((*ready, template.events(leaving[begin:])))
+
+        return look
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks one by one; return `whole` itself if none was changed."""
@@ -235,21 +238,22 @@ class Relay:
     def _forward_plain(self, whole: bytes, plain: list[bytes]) -> bool:
         """Forward events of the usual shape; tell whether anything changed."""
         observe = self._seen.observe_utf8 if _is_utf8(whole) else self._seen.observe
-        changed, begin, rests = False, 0, MOST_RESTS
+        learner, changed, begin, rests = self._learner, False, 0, MOST_RESTS
         self._parser.started = True
         for data in plain:
             end = begin + len(data) + 8
             block, begin = whole[begin:end], end
-            template = self._learner.template
-            forwarded = self._repeat(block)
+            shortcut = learner.shortcut
+            forwarded = shortcut(block) if shortcut else None
             if forwarded is None:
                 forwarded = self._forward_event(block, data, observe(data))
             self._ready.append(forwarded)
             changed = changed or forwarded is not block
-            if template is not self._learner.template and rests:  # a new one: try the rest
+            new = learner.shortcut
+            if rests and new is not None and new is not shortcut:
                 rests -= 1
                 rest = whole[begin:]
-                forwarded = self._repeat(rest)
+                forwarded = new(rest)
                 if forwarded is not None:
                     self._ready.append(forwarded)
                     return changed or forwarded is not rest
@@ -286,7 +290,7 @@ class Relay:
         return b"" if changed is None else _with_data(block, changed)
 
     def _fail(self, error: BaseException) -> None:
-        self._failure, self._learner.template = error, None
+        self._failure, self._shortcut = error, None
 
     def _answered(self, answer: object, chunk: Chunk, data: bytes, lists: Lists) -> bytes | None:
         """Return the data of a chunk after `on_chunk`'s answer and all changes; None: withheld."""

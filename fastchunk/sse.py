@@ -100,6 +100,11 @@ class BlockSplitter:
         self.failed = False
         """Whether a block was too large, so that the next call raises."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is pending and nothing has failed."""
+        return not (self.pending or self.failed)
+
     def feed(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take the next bytes; return the blocks that are now whole, joined.
 

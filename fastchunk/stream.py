@@ -17,7 +17,7 @@ repeats itself, as `_template` explains.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from itertools import repeat
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import msgspec
@@ -25,7 +25,7 @@ from msgspec import UNSET
 
 from . import wire
 from ._learner import Learner
-from ._template import MOST_RESTS
+from ._template import MOST_RESTS, taker
 from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .sse import DONE, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, plain_data
 
@@ -158,7 +158,11 @@ class ChunkStream(Generic[C]):
         self._splitter = BlockSplitter(max_event_size)
         self._parser = BlockParser()
         self._seen = Observer()
-        self._learner = Learner(self._decode)
+        self._learner: Learner[list[C | FastchunkError]] = Learner(
+            partial(taker, counts=self._seen), self._decode
+        )
+        self._shortcut: Callable[[bytes], list[C | FastchunkError] | None] | None = None
+        # only where nothing is pending
 
     @property
     def done(self) -> bool:
@@ -191,12 +195,16 @@ class ChunkStream(Generic[C]):
 
     def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Do what `feed` does, and return in their places the errors that iterators raise."""
-        splitter = self._splitter
-        if type(data) is bytes and not (splitter.pending or splitter.failed):
-            repeated = self._repeat(data) if len(data) <= self._limit else None
-            if repeated is not None:
-                return repeated
-        return self._items(splitter.feed(data))
+        shortcut = self._shortcut
+        if shortcut is not None and type(data) is bytes and len(data) <= self._limit:
+            taken = shortcut(data)
+            if taken is not None:
+                return taken
+        self._shortcut = None
+        items = self._items(self._splitter.feed(data))
+        if self._splitter.idle and not self._seen.done:  # what comes after is not looked at
+            self._shortcut = self._learner.shortcut
+        return items
 
     def end(self) -> list[C | FastchunkError]:
         """Do what `close` does, and return the error that iterators raise."""
@@ -212,18 +220,6 @@ class ChunkStream(Generic[C]):
             items.append(TruncatedStream("the stream ended before it was complete", rest))
         return items
 
-    def _repeat(self, data: bytes) -> list[C | FastchunkError] | None:
-        """Make the chunks of a read that is like what came before; None if it is not."""
-        template = self._learner.template
-        if template is None:
-            return None
-        matched = template.match(data)
-        if matched is None:
-            return None
-        _, texts, paddings = matched
-        self._seen.chunks += len(texts)
-        return list(map(template.chunk, texts, paddings or repeat(b"")))
-
     def _items(self, whole: bytes) -> list[C | FastchunkError]:
         """Go through whole blocks one by one."""
         items: list[C | FastchunkError] = []
@@ -238,18 +234,21 @@ class ChunkStream(Generic[C]):
         self._parser.started = True
         for data in plain:
             begin += len(data) + 8
-            if self._take_event(data, "message", items) and rests:  # a new template: try the rest
+            new = self._take_event(data, "message", items)
+            if new and rests:
                 rests -= 1
-                repeated = self._repeat(whole[begin:])
-                if repeated is not None:
-                    return items + repeated
+                taken = new(whole[begin:])
+                if taken is not None:
+                    return items + taken
         return items
 
-    def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> bool:
-        """Take one event; tell whether there is a new template to try."""
-        seen = self._seen
+    def _take_event(
+        self, data: bytes, event: str, items: list[C | FastchunkError]
+    ) -> Callable[[bytes], list[C | FastchunkError] | None] | None:
+        """Take one event; return a new shortcut, if there is one, to try on the rest."""
+        seen, learner = self._seen, self._learner
         if seen.done:
-            return False
+            return None
         before = seen.invalid, seen.error
         noted = seen.observe(data, event)
         chunk: Any = noted
@@ -265,13 +264,9 @@ class ChunkStream(Generic[C]):
             items.append(seen.why_invalid)
         if seen.error is not before[1]:
             items.append(UpstreamError(seen.error))
-        if seen.done:
-            self._learner.template = None  # what comes after is not looked at
-        return (
-            chunk is not None
-            and noted is not None
-            and self._learner.learn(data, noted, seen.chunks)
-        )
+        if chunk is None or noted is None or not learner.learn(data, noted, seen.chunks):
+            return None
+        return learner.shortcut
 
 
 def is_whole(data: bytes) -> bool:

@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, edit, encode, wire
 from fastchunk._learner import MARK
+from fastchunk._template import Template
 from fastchunk.sse import blocks
 from tests.streams import recorded
 
@@ -418,14 +419,19 @@ def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(
     """Each event begins otherwise than the one before, and could be a template for the rest."""
     relay, tried = Relay(**options), 0
     read = b"".join(chunk(head=f'"id":"{"ab"[n % 2]}"') for n in range(300))
-    repeat = relay._repeat
+    use = relay._learner._use
 
-    def counted(data: bytes) -> bytes | None:
-        nonlocal tried
-        tried += len(data)
-        return repeat(data)
+    def counting(template: Template) -> Any:
+        shortcut = use(template)
 
-    relay._repeat = counted  # type: ignore[method-assign]
+        def counted(data: bytes) -> bytes | None:
+            nonlocal tried
+            tried += len(data)
+            return shortcut(data)
+
+        return counted
+
+    relay._learner._use = counting
     assert relay.feed(read) == read
     assert relay.chunks == 300
     assert tried <= 6 * len(read)
@@ -731,7 +737,7 @@ def test_a_padding_that_is_not_the_chunks_is_decoded_for_on_chunk(event: bytes) 
     relay = Relay(on_chunk=seen.append)
     relay.feed(event * 3)
     assert seen == [wire.decode(event[6:])] * 3
-    assert relay._learner.template is None
+    assert relay._learner.shortcut is None
 
 
 def test_chunks_share_nothing_that_can_be_changed() -> None:
@@ -766,7 +772,7 @@ def test_what_holds_more_than_a_text_is_decoded_for_on_chunk(extra: bytes) -> No
     relay = Relay(on_chunk=seen.append)
     relay.feed(event * 3)
     assert seen == [wire.decode(event[6:])] * 3
-    assert relay._learner.template is None
+    assert relay._learner.shortcut is None
 
 
 def test_two_choices_in_one_event_are_decoded_for_on_chunk() -> None:
@@ -776,7 +782,7 @@ def test_two_choices_in_one_event_are_decoded_for_on_chunk() -> None:
     relay = Relay(on_chunk=seen.append)
     relay.feed(event * 2)
     assert [len(one.choices) for one in seen] == [2, 2]
-    assert relay._learner.template is None
+    assert relay._learner.shortcut is None
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
@@ -862,7 +868,7 @@ def test_what_is_no_template_is_decoded_every_time(event: bytes) -> None:
     out, relay = relayed([event, event, event * 3], set={"model": "a"})
     assert out == event.replace(b'"model":"m"', b'"model":"a"') * 5
     assert relay.chunks == 5
-    assert relay._learner.template is None
+    assert relay._learner.shortcut is None
 
 
 # --- limits -------------------------------------------------------------------------------------

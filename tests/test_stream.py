@@ -24,6 +24,7 @@ from fastchunk import (
     models,
     wire,
 )
+from fastchunk._template import Template
 from fastchunk.stream import Observer
 from tests.streams import recorded
 
@@ -338,13 +339,18 @@ def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(family: A
     stream, tried = ChunkStream[Any](family), 0
     event = 'data: {"id":"%s","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
     read = "".join(event % "ab"[n % 2] for n in range(300)).encode()
-    repeat = stream._repeat
+    use = stream._learner._use
 
-    def counted(data: bytes) -> Any:
-        nonlocal tried
-        tried += len(data)
-        return repeat(data)
+    def counting(template: Template) -> Any:
+        shortcut = use(template)
 
-    stream._repeat = counted  # type: ignore[method-assign]
+        def counted(data: bytes) -> Any:
+            nonlocal tried
+            tried += len(data)
+            return shortcut(data)
+
+        return counted
+
+    stream._learner._use = counting
     assert len(stream.feed(read)) == 300
     assert tried <= 6 * len(read)
