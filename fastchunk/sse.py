@@ -288,6 +288,7 @@ class EventDecoder:
         self._splitter = BlockSplitter(max_event_size)
         self._last_id = ""
         self._parser = BlockParser()
+        self._failure: TruncatedStream | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes of the stream; return the events that they complete.
@@ -295,6 +296,8 @@ class EventDecoder:
         Raises `EventTooLarge`; if events come before the one that is too large, they are returned
         first and the next call raises.
         """
+        if self._failure is not None:
+            raise self._failure
         return self._events(self._splitter.feed(data))
 
     def close(self) -> list[Event]:
@@ -302,12 +305,15 @@ class EventDecoder:
 
         Raises `TruncatedStream`, which carries the bytes, if half an event is pending.
         """
+        if self._failure is not None:
+            raise self._failure
         whole, rest = self._splitter.close()
         *lines, last = _LINE_END.split(self._parser.without_bom(rest))
         retry = parse_block(b"\n".join(lines)).retry
         self.retry = self.retry if retry is None else retry
         if any(line[:1] not in {b"", b":"} for line in [*lines, last]):
-            raise TruncatedStream("the stream ended in the middle of an event", rest)
+            self._failure = TruncatedStream("the stream ended in the middle of an event", rest)
+            raise self._failure
         return self._events(whole)
 
     def _events(self, whole: bytes) -> list[Event]:

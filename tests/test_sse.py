@@ -524,3 +524,11 @@ def test_a_peer_agrees_but_for_its_known_deviations(
 
 def test_deviations_are_those_of_cases() -> None:
     assert CASES.keys() >= OPENAI.keys() | HTTPX.keys()
+
+
+def test_a_stream_that_ended_in_an_event_stays_ended() -> None:
+    decoder = EventDecoder()
+    decoder.feed(b"data: x")
+    for call in (decoder.close, decoder.close, lambda: decoder.feed(b"data: y\n\n")):
+        with pytest.raises(TruncatedStream, match="in the middle"):
+            call()
