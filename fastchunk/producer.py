@@ -69,7 +69,7 @@ class StreamEncoder:
     def content(self, text: str, *, choice: int = 0) -> bytes:
         """Write a piece of the answer's text."""
         around = self._contents.get(choice)
-        if around is not None and type(text) is str:
+        if around is not None and type(text) is str and type(choice) is int:
             try:
                 return around[0] + _encode(text) + around[1]
             except UnicodeEncodeError:
@@ -153,8 +153,8 @@ class StreamEncoder:
         error = {
             "message": _checked(message, str, "message"),
             "type": _checked(type, str, "type"),
-            "param": param,
-            "code": code,
+            "param": None if param is None else _checked(param, str, "param"),
+            "code": None if code is None else _checked(code, (int, str), "code"),
         }
         return encode_event(wire.ChatCompletionStreamResponse(error=error))
 
@@ -166,7 +166,7 @@ class StreamEncoder:
         self, name: str, text: str, choice: int, known: dict[int, tuple[bytes, bytes]]
     ) -> bytes:
         """Write a delta of one string, between what surrounds it in every such event."""
-        around = known.get(choice)
+        around = known.get(_checked(choice, int, "choice"))
         if around is None:
             marked = self._delta(choice, **{name: MARK.decode()})
             before, _, after = marked.partition(b'"%b"' % MARK)
@@ -193,7 +193,9 @@ class StreamEncoder:
         return encode_event(self._family.ChatCompletionStreamResponse(**self._bound, **fields))
 
 
-def _checked(value: Any, kind: type, name: str) -> Any:
-    if type(value) is not kind and (not isinstance(value, kind) or isinstance(value, bool)):
-        raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
+def _checked(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        expected = " or ".join(each.__name__ for each in kinds)
+        raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
     return value

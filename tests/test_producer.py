@@ -169,3 +169,21 @@ def test_a_lone_surrogate_is_an_error_after_other_texts_too(family: Any) -> None
     encoder.content("a")
     with pytest.raises(InvalidChunk, match=r"choices\[0\]\.delta\.content"):
         encoder.content("\ud800")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda encoder: encoder.content("b", choice=True),
+        lambda encoder: encoder.content("b", choice=1.0),
+        lambda encoder: encoder.error("no", code={"a": 1}),
+        lambda encoder: encoder.error("no", code=True),
+        lambda encoder: encoder.error("no", param=[1]),
+    ],
+)
+def test_arguments_of_other_types_are_refused_also_later(call: Any) -> None:
+    encoder = StreamEncoder(wire, model="m")
+    encoder.content("a", choice=1)
+    with pytest.raises(TypeError, match="must be"):
+        call(encoder)
+    assert b'"code":5' in encoder.error("no", code=5, param="p")
