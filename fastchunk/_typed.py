@@ -8,7 +8,8 @@ otherwise the comparison of every field and an exact edit.
 Keys that the Structs do not know stay in their places, at every level. The items of a list are
 told apart by identity: one that was there before keeps its bytes wherever in its list it now
 stands, one that was not is encoded, and one that is gone is gone. A list whose items are other ones
-than before has no white space between them.
+than before has no white space between them. A value of any other kind, such as a `content` that is
+a list of parts, is written anew as a whole if anything in it differs.
 """
 
 from __future__ import annotations
@@ -98,11 +99,26 @@ def _content_of_one(choices: object, lists: Lists) -> str | None:
     return content if type(content) is str else None
 
 
-class _Source(msgspec.Struct, frozen=True, gc=False):
+class _Source:
     """Where the items of lists are found: the data, and the lists as they were handed out."""
 
-    data: bytes
-    lists: Lists
+    def __init__(self, data: bytes, lists: Lists) -> None:
+        self.lists = lists
+        self._data = data
+        self._found: dict[Path, list[bytes]] = {}
+
+    def items(self, path: Path) -> list[bytes]:
+        """Return the bytes of a list's items; those of a list in a list are looked for in its item.
+
+        So each is gone through once on every level, however many lists there are.
+        """
+        if path not in self._found:
+            indices = [at for at, step in enumerate(path) if isinstance(step, int)]
+            within = self._data
+            for at in indices[-1:]:
+                within = self.items(path[:at])[int(path[at])]
+            self._found[path] = items_at(within, path[indices[-1] + 1 :] if indices else path)
+        return self._found[path]
 
 
 class _Changes:
@@ -138,13 +154,13 @@ class _Changes:
             for index, item in enumerate(new):
                 self._compare(old[index], item, (*at, index))
             return
-        parts, items = [], items_at(self._source.data, at)
+        parts = []
         for item, place in zip(new, places, strict=True):
             if place is None:
                 parts.append(encode_tree(item))
             else:
                 changes = _Changes(self._source, (*at, place)).between(old[place], item)
-                parts.append(edit(items[place], changes))
+                parts.append(edit(self._source.items(at)[place], changes))
         self._put(at, list(map(Raw, parts)))
 
     def _put(self, place: Path, value: Any) -> None:

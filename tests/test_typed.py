@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,39 @@ def test_a_token_is_removed() -> None:
         chunk.choices[0].logprobs.content = chunk.choices[0].logprobs.content[1:]  # type: ignore[index]
 
     assert changed(RICH, change) == edit(RICH, {TOKENS: _joined(_part(RICH, f"{TOKENS}/1"))})
+
+
+@pytest.mark.parametrize("calls", [False, True])
+def test_lists_in_many_items_are_gone_through_once_a_level(
+    calls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = b'{"token":"a","top_logprobs":[{"token":"b","z":1},{"token":"c","z":2}]}'
+    choice = b'{"delta":{"tool_calls":[{"u":1,"id":"a"},{"u":2,"id":"b"}]}}'
+    tokens = b'{"choices":[{"logprobs":{"content":[%b]}}]}' % b",".join([token] * 200)
+    data = b'{"choices":[%b]}' % b",".join([choice] * 200) if calls else tokens
+    gone_through = 0
+    items_at = sys.modules[keep.__module__].items_at
+
+    def counted(data: bytes, path: Any) -> Any:
+        nonlocal gone_through
+        gone_through += len(data)
+        return items_at(data, path)
+
+    def change(chunk: Chunk) -> None:
+        assert chunk.choices
+        for choice in chunk.choices:
+            if calls:
+                assert choice.delta
+                del choice.delta.tool_calls[0]  # type: ignore[union-attr]
+            else:
+                assert choice.logprobs
+                for one in choice.logprobs.content or ():
+                    del one.top_logprobs[0]  # type: ignore[union-attr]
+
+    monkeypatch.setattr("fastchunk._typed.items_at", counted)
+    gone = b'{"u":1,"id":"a"},' if calls else b'{"token":"b","z":1},'
+    assert changed(data, change) == data.replace(gone, b"")
+    assert gone_through <= 3 * len(data)
 
 
 # The quick way, and attempts to mislead it
