@@ -23,16 +23,16 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from . import wire
 from ._learner import Learner
 from ._template import MOST_RESTS, Make, Template, TextOf, forwarder
 from ._typed import Lists, keep, lists_of
-from .codec import one_line
+from .codec import encode_tree, one_line, tolerant_decoder
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
-from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
+from .sse import MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
 from .stream import Observer, is_whole
 
 __all__ = ["Relay"]
@@ -40,6 +40,7 @@ __all__ = ["Relay"]
 Chunk = wire.ChatCompletionStreamResponse
 OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
 
+_NO_CHOICES = re.compile(rb"\[[ \t\n\r]*\]|null")
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 
 
@@ -50,6 +51,9 @@ class Relay:
     chunk. `strip_usage` takes out the usage that the gateway asked for and the client did not.
     `on_chunk` is called with each chunk as it was received; it returns None if it changed nothing,
     the chunk it was given, or `DROP`. One object, one stream, one thread.
+
+    Raises `InvalidChunk` for a value that has no JSON form, `ValueError` for a JSON Pointer,
+    `TypeError` for arguments of other types.
     """
 
     def __init__(
@@ -63,9 +67,9 @@ class Relay:
     ) -> None:
         self.truncated = False
         """Whether the stream ended where it should not have; known after `close`."""
-        self._changes: dict[str, Any] = {**(set or {}), **dict.fromkeys(drop, DROP)}
-        if any(key.startswith("/") for key in self._changes):
-            raise ValueError("set and drop take top-level keys, not pointers")
+        if on_chunk is not None and not callable(on_chunk):
+            raise TypeError(f"on_chunk must be callable, not {type(on_chunk).__name__}")
+        self._changes = _encoded(set or {}, drop)
         self._strip_usage = strip_usage
         self._changing = bool(self._changes) or strip_usage
         self._on_chunk: Any = on_chunk
@@ -269,11 +273,15 @@ class Relay:
         return changed
 
     def _forward_block(self, block: bytes) -> bytes:
+        bare = self._parser.without_bom(block)
         fields = self._parser.parse(block)
         if fields.data is None:
             return block
         chunk = self._seen.observe(fields.data, fields.event)
-        return self._forward_event(block, fields.data, chunk)
+        forwarded = self._forward_event(bare, fields.data, chunk)
+        if forwarded is bare:
+            return block
+        return block.removesuffix(bare) + forwarded if forwarded else b""
 
     def _forward_event(self, block: bytes, data: bytes, chunk: Chunk | None) -> bytes:
         """Return an event's block as it leaves: itself if it is unchanged, none if withheld."""
@@ -320,12 +328,46 @@ class Relay:
         if self._changes:
             data = edit(data, self._changes)
         if self._strip_usage:
-            chunk = wire.decode(data)
-            if chunk.is_usage:
+            usage = _decode_usage(data)
+            if usage.is_all:
                 return None
-            if chunk.usage is not UNSET:
+            if usage.usage is not UNSET:
                 data = edit(data, {"usage": DROP})
         return data
+
+
+class _Usage(Struct):
+    """What `strip_usage` needs to know of a chunk, whatever else is in it by then."""
+
+    choices: Raw | UnsetType = UNSET
+    usage: Raw | UnsetType = UNSET
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the chunk is there for its usage only, as `wire`'s `is_usage` says."""
+        is_object = self.usage is not UNSET and bytes(self.usage)[:1] == b"{"
+        return is_object and (
+            self.choices is UNSET or bool(_NO_CHOICES.fullmatch(bytes(self.choices)))
+        )
+
+
+_decode_usage = tolerant_decoder(_Usage)
+
+
+def _encoded(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Check what is to be set and dropped in every chunk, and encode the values once."""
+    if isinstance(names, str):
+        raise TypeError("drop must be an iterable of keys, not a str")
+    changes: dict[str, Any] = {**values, **dict.fromkeys(names, DROP)}
+    for key, value in changes.items():
+        if not isinstance(key, str):
+            raise TypeError(f"a key of set or drop must be str, not {type(key).__name__}")
+        if key.startswith("/"):
+            raise ValueError("set and drop take top-level keys, not pointers")
+        key.encode()  # raises a ValueError for a lone surrogate
+        if value is not DROP:
+            changes[key] = Raw(one_line(encode_tree(value)))
+    return changes
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -344,15 +386,14 @@ def _framed(data: bytes | None) -> bytes:
 
 def _with_data(block: bytes, data: bytes) -> bytes:
     """Put new data into a block: one data line in the first one's place, the other lines as is."""
-    if block[:6] == b"data: " and block.find(b"\n") == len(block) - 2:
+    if plain_data(block) is not None:
         return _framed(data)
     parts, placed = [], False
     for line, end in _LINE.findall(block):
-        start = 3 if line.startswith(BOM) else 0
-        if line[start:] != b"data" and not line.startswith(b"data:", start):
+        if line != b"data" and not line.startswith(b"data:"):
             parts.append(line + end)
         elif not placed:
             placed = True
-            space = b" " if line.startswith(b"data: ", start) else b""
-            parts.append(b"%bdata:%b%b%b" % (line[:start], space, one_line(data), end))
+            space = b" " if line.startswith(b"data: ") else b""
+            parts.append(b"data:%b%b%b" % (space, one_line(data), end))
     return b"".join(parts)

@@ -17,6 +17,7 @@ repeats itself, as `_template` explains.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from copy import copy, deepcopy
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, overload
 
@@ -118,9 +119,9 @@ class Observer:
                     self._observe_choices(choices)
                     break
         if chunk.usage and is_chunk:
-            self.usage = chunk.usage
+            self.usage = _own_usage(chunk.usage)
         if chunk.error is not UNSET and chunk.error is not None:
-            self.error = chunk.error
+            self.error = deepcopy(chunk.error)
         return is_chunk
 
     def _observe_undecodable(self, data: bytes, event: str, error: InvalidChunk) -> None:
@@ -136,6 +137,14 @@ class Observer:
             self._choices.add(index)
             if choice.finish_reason:
                 self.finish_reasons[index] = choice.finish_reason
+
+
+def _own_usage(usage: wire.UsageInfo) -> wire.UsageInfo:
+    """Copy a usage: whoever gets the chunk may change it."""
+    own = copy(usage)
+    own.prompt_tokens_details = copy(usage.prompt_tokens_details)
+    own.completion_tokens_details = copy(usage.completion_tokens_details)
+    return own
 
 
 def _parsed(data: bytes) -> Any:
@@ -215,8 +224,8 @@ class ChunkStream(Generic[C]):
             if fields.data is not None and is_whole(fields.data):
                 self._take_event(fields.data, fields.event, items)
                 rest = b""
-        if not self.done and (rest or not self._seen.complete):
-            self.truncated = True
+        self.truncated = bool(rest) or not self._seen.complete
+        if self.truncated and not self.done:
             items.append(TruncatedStream("the stream ended before it was complete", rest))
         return items
 

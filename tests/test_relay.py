@@ -227,9 +227,65 @@ def test_what_replaces_the_choices_is_not_learned_from() -> None:
     assert relay.chunks == 2
 
 
-def test_pointers_are_refused() -> None:
-    with pytest.raises(ValueError, match="top-level keys"):
-        Relay(set={"/choices/0": 1})
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"set": {"/choices/0": 1}}, ValueError, "top-level keys"),
+        ({"drop": ["/id"]}, ValueError, "top-level keys"),
+        ({"set": {"model": "\ud800"}}, InvalidChunk, "lone surrogate"),
+        ({"set": {"\ud800": 1}}, ValueError, "surrogates"),
+        ({"set": {"model": object()}}, TypeError, "object"),
+        ({"set": {1: 2}}, TypeError, "must be str, not int"),
+        ({"drop": [3]}, TypeError, "must be str, not int"),
+        ({"drop": "usage"}, TypeError, "not a str"),
+        ({"on_chunk": 5}, TypeError, "on_chunk must be callable"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Relay(**options)
+
+
+@pytest.mark.parametrize("value", [5, None, ["a"], {"a": 1}])
+def test_any_value_may_be_set(value: Any) -> None:
+    raw = chunk(tail=',"usage":null') * 2 + USAGE
+    written = json.dumps(value).replace(" ", "").encode()
+    for reads in (blocks(raw), [raw]):
+        out, relay = relayed(reads, set={"model": value, "created": "now"}, strip_usage=True)
+        expected = chunk().replace(b'"m"', written)[:-3] + b',"created":"now"}\n\n'
+        assert out == expected * 2
+        assert (relay.chunks, relay.invalid) == (3, 0)
+
+
+def test_a_value_is_written_as_it_was_when_it_was_given() -> None:
+    value = {"k": 1}
+    relay = Relay(set={"meta": value})
+    first = relay.feed(chunk())
+    value["k"] = 2
+    assert relay.feed(chunk()) == first
+
+
+def test_strip_usage_follows_what_was_set() -> None:
+    for changes, left in (
+        ({"usage": {"a": 1}}, USAGE[:0]),
+        ({"usage": 5}, USAGE.replace(b',"usage":{"prompt_tokens":3}', b"")),
+        (
+            {"choices": [1]},
+            USAGE.replace(b"[]", b"[1]").replace(b',"usage":{"prompt_tokens":3}', b""),
+        ),
+        ({"choices": None}, USAGE[:0]),
+        (
+            {"choices": [[]]},
+            USAGE.replace(b"[]", b"[[]]").replace(b',"usage":{"prompt_tokens":3}', b""),
+        ),
+    ):
+        assert relayed([USAGE], set=changes, strip_usage=True)[0] == left
+    assert relayed([USAGE], drop=["choices"], strip_usage=True)[0] == b""
+    assert relayed([USAGE], drop=["usage"], strip_usage=True)[0] != b""
+    odd = USAGE.replace(b"[]", b"[ ]").replace(b"}}", b'},"x":NaN}')
+    assert relayed([odd], strip_usage=True)[0] == b""
 
 
 # --- 5. on_chunk --------------------------------------------------------------------------------
@@ -480,6 +536,22 @@ def test_strip_usage() -> None:
         (
             b'id: 1\r\ndata: {"choices":[],"model":"m"}\r\n\r\n',
             b'id: 1\r\ndata: {"choices":[],"model":"a"}\r\n\r\n',
+        ),
+        (
+            b'data: {"choices":[],"model":"m"}\rid: 5\n\n',
+            b'data: {"choices":[],"model":"a"}\rid: 5\n\n',
+        ),
+        (
+            b'data: {"choices":[],"model":"m"}\r\n\n',
+            b'data: {"choices":[],"model":"a"}\r\n\n',
+        ),
+        (
+            b': x\n\xef\xbb\xbfdata: foo\ndata: {"choices":[],"model":"m"}\n\n',
+            b': x\n\xef\xbb\xbfdata: foo\ndata: {"choices":[],"model":"a"}\n\n',
+        ),
+        (
+            b'\xef\xbb\xbf\xef\xbb\xbfdata: x\ndata: {"choices":[],"model":"m"}\n\n',
+            b'\xef\xbb\xbf\xef\xbb\xbfdata: x\ndata: {"choices":[],"model":"a"}\n\n',
         ),
         (
             b'\xef\xbb\xbfdata: {"choices":[],"model":"m"}\n\n',
@@ -869,6 +941,29 @@ def test_what_is_no_template_is_decoded_every_time(event: bytes) -> None:
     assert out == event.replace(b'"model":"m"', b'"model":"a"') * 5
     assert relay.chunks == 5
     assert relay._learner.shortcut is None
+
+
+def test_a_dropped_first_block_takes_its_byte_order_mark_along() -> None:
+    raw = b"\xef\xbb\xbf" + chunk() + chunk()
+    assert relayed([raw], on_chunk=lambda _: DROP)[0] == b""
+
+
+def test_what_on_chunk_does_to_usage_and_error_is_not_what_came() -> None:
+    def hide(one: wire.ChatCompletionStreamResponse) -> None:
+        assert one.usage
+        assert one.usage.prompt_tokens_details
+        one.usage.prompt_tokens = one.usage.prompt_tokens_details.cached_tokens = 0
+        one.error.clear()
+
+    raw = USAGE.replace(
+        b'{"prompt_tokens":3}',
+        b'{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":1}},"error":{"code":5}',
+    )
+    out, relay = relayed([raw], on_chunk=hide)
+    details = wire.PromptTokenUsageInfo(cached_tokens=1)
+    assert out == raw
+    assert relay.usage == wire.UsageInfo(prompt_tokens=3, prompt_tokens_details=details)
+    assert relay.error == {"code": 5}
 
 
 # --- limits -------------------------------------------------------------------------------------

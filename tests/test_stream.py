@@ -81,7 +81,7 @@ STREAMS: dict[str, tuple[bytes, str, bool, bool, Any, int]] = {
     "chunk-without-empty-line": (events(A) + b"data: " + END, "A", False, False, None, 0),
     "half-a-chunk": (events(A, END) + b"data: " + A[:20], "A", False, True, None, 0),
     "after-done": (events(A, b"[DONE]", B, b"{"), "A", True, False, None, 0),
-    "half-after-done": (events(A, b"[DONE]") + b"da", "A", True, False, None, 0),
+    "half-after-done": (events(A, b"[DONE]") + b"da", "A", True, True, None, 0),
     "crlf": (events(A, END, b"[DONE]").replace(b"\n", b"\r\n"), "A", True, False, None, 0),
     "two-choices-one-finished": (
         events(A, A.replace(b'"index":0', b'"index":1'), END), "AA", False, True, None, 0,
