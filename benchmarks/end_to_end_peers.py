@@ -57,6 +57,15 @@ def _relay(on_chunk: Callable[[Any], Any] | None = None) -> Factory:
     return partial(Relay, on_chunk=on_chunk)
 
 
+def _looking() -> Factory:
+    from fastchunk import Relay
+
+    def looking(**_: Any) -> Relay:
+        return Relay(on_chunk=_look)  # and nothing else, whatever the gateway would set
+
+    return looking
+
+
 def _look(chunk: Any) -> None:
     if "forbidden" in (chunk.choices[0].delta.content or ""):
         raise ValueError("the text is forbidden")
@@ -132,14 +141,14 @@ def _openai() -> Factory:
 PASS = "pass-through"  # noqa: S105
 CONTROL = "pass-through, once more"
 RESTAMP = "Relay, restamping"
-LOOK = "Relay, looking and restamping"
+LOOK = "Relay, looking"
 CHANGE = "Relay, changing and restamping"
 PYDANTIC = "Pydantic path"
 # In the order in which they take turns. The control shows how well differences are measured.
 PEERS: dict[str, Callable[[], Factory]] = {
     PASS: lambda: _PassThrough,
     RESTAMP: _relay,
-    LOOK: partial(_relay, _look),
+    LOOK: _looking,
     CHANGE: partial(_relay, _mark),
     CONTROL: lambda: _PassThrough,
     PYDANTIC: _pydantic,
@@ -150,7 +159,7 @@ PEERS: dict[str, Callable[[], Factory]] = {
 
 def expected(peer: str) -> tuple[str, str]:
     """Return the model's name that a peer's chunks have, and what follows each text."""
-    model = BUILT_MODEL if peer in {PASS, CONTROL} else ALIAS
+    model = BUILT_MODEL if peer in {PASS, CONTROL, LOOK} else ALIAS
     return model, MARK if peer == CHANGE else ""
 
 

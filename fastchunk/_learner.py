@@ -217,7 +217,7 @@ def _copier(name: str, cut: Cut, model: Any) -> tuple[Make, TextOf]:
     copy_chunk, copy_choice, copy_delta = (part.__copy__ for part in (model, choice, choice.delta))
     has_calls, padded, mark = choice.delta.tool_calls == [], _is_padded(cut, model), MARK.decode()
 
-    def make(text: str, padding: bytes) -> Any:
+    def make(text: str, padding: bytes = b"") -> Any:
         delta = copy_delta()
         setattr(delta, name, text)
         if has_calls:

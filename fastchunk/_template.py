@@ -32,7 +32,6 @@ is to be changed in it is the same for every such event.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -55,7 +54,7 @@ _decode_strings = msgspec.json.Decoder(list[str]).decode
 Matched: TypeAlias = tuple[list[bytes], list[str], list[bytes]]
 """The spans of a read's events, their texts decoded, and their paddings; none without paddings."""
 Match: TypeAlias = Callable[[bytes], "Matched | None"]
-Make: TypeAlias = Callable[[str, bytes], Any]
+Make: TypeAlias = Callable[..., Any]
 TextOf: TypeAlias = Callable[[Any, Any, Any], "str | None"]
 
 
@@ -89,7 +88,10 @@ class Template(msgspec.Struct, frozen=True, gc=False):
     moved: bool
     """Whether spans leave otherwise than they come, because the middle does."""
     chunk: Any
-    """Make the chunk of the event with this text and padding; None where none are to be made."""
+    """Make the chunk of the event with this text, and this padding if the template has one.
+
+    None where no chunks are to be made.
+    """
     text: Any
     """Return a chunk's text, if it differs in nothing else from what `chunk` has made.
 
@@ -220,7 +222,7 @@ def taker(like: Template, counts: Counts) -> Callable[[bytes], list[Any] | None]
             return None
         _, texts, paddings = matched
         counts.chunks += len(texts)
-        return list(map(make, texts, paddings or repeat(b"")))
+        return list(map(make, texts, paddings) if paddings else map(make, texts))
 
     return take
 

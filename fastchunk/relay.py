@@ -179,14 +179,10 @@ class Relay:
 
     def _looker(self, template: Template) -> Callable[[bytes], bytes | None]:
         """Build the function that forwards a read of events like the template, chunk by chunk."""
-        match, seen, on_chunk, unchanged = (
-            template.match,
-            self._seen,
-            self._on_chunk,
-            template.unchanged,
-        )
+        match, unchanged = template.match, template.unchanged
         make: Make = template.chunk
         text_of: TextOf = template.text
+        seen, on_chunk = self._seen, self._on_chunk
 
         def look(data: bytes) -> bytes | None:
             matched = match(data)
