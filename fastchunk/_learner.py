@@ -46,7 +46,8 @@ TEXTS = {
     for name in ("content", "reasoning", "reasoning_content", "arguments")
 }
 """What varies from event to event in a delta or its tool call, each with where its string is."""
-_PADDING = re.compile(_STRING % b"obfuscation")
+_PADDING = re.compile(_STRING % b"(?:obfuscation|p)")
+"""What OpenAI and Mistral send to hide how long a text is."""
 
 _CONTENT_OF_LOGPROBS = re.compile(rb'"logprobs"[ \t]*:[ \t]*\{[ \t]*"content"')
 _BACKSLASH = 0x5C
@@ -106,7 +107,7 @@ class Learner(Generic[T]):
             return None
         if left is None or (self._decode and not model):
             return None
-        return template(came, left, *(_copier(name, came, model) if model else (None, None)))
+        return template(came, left, *(_copier(name, *model) if model else (None, None)))
 
     def _left(self, came: Cut) -> Cut | None:
         """Cut the document as it leaves; None if the marks are not there once, and in order."""
@@ -147,28 +148,32 @@ def _cut(data: bytes, chunk: wire.ChatCompletionStreamResponse) -> tuple[str, Cu
     return None
 
 
-def _model(decode: Callable[[bytes], Any], name: str, cut: Cut) -> Any:
-    """Decode the document with a mark in the text's place; None if chunks are not like it.
+def _model(decode: Callable[[bytes], Any], name: str, cut: Cut) -> tuple[Any, bool] | None:
+    """Decode the document with a mark in the text's place; tell whether its chunk has the padding.
 
-    They are not if the text is not the only delta's or one of several under its key, if the
-    padding is not the chunk's, if anything else could be changed, or if two decodes differ: the
+    None if chunks are not like it: if the text is not the only delta's or one of several under its
+    key, if anything else could be changed, or if two decodes differ in more than the padding: the
     mirror makes up an id that is missing.
     """
     if decode not in _DECODES:
         return None
     marked = cut.around(MARK, b"")
     model: Any = decode(marked)
+    other: Any = decode(cut.around(MARK, _PADDING_MARK))
+    padded = getattr(other, "obfuscation", None) == _raw(_PADDING_MARK)  # the mirror lacks it
+    if padded:
+        other.obfuscation = model.obfuscation
     is_like = (
         len(model.choices) == 1
         and getattr(model.choices[0].delta, name, None) == MARK.decode()  # the mirror lacks some
         and _is_copyable(model)
-        and _is_padding(cut, model, decode(cut.around(MARK, _PADDING_MARK)))
+        and model == other
         and (
             has_one(marked, name)
             or edit(marked, {f"/choices/0/delta/{name}": ""}) == cut.around(b"", b"")
         )
     )
-    return model if is_like else None
+    return (model, padded) if is_like else None
 
 
 def has_one(data: bytes, name: str) -> bool:
@@ -197,25 +202,11 @@ def _is_copyable(model: Any) -> bool:
     return len(changeable) == (3 if is_empty else 2)
 
 
-def _is_padding(cut: Cut, model: Any, other: Any) -> bool:
-    """Tell whether chunks that were decoded with two paddings differ in just that, if in it."""
-    own = True
-    if _is_padded(cut, model):
-        own = other.obfuscation == _raw(_PADDING_MARK)
-        other.obfuscation = model.obfuscation
-    same: bool = model == other
-    return own and same
-
-
-def _is_padded(cut: Cut, model: Any) -> bool:
-    return bool(cut.middle) and hasattr(model, "obfuscation")  # which the mirror lacks
-
-
-def _copier(name: str, cut: Cut, model: Any) -> tuple[Make, TextOf]:
+def _copier(name: str, model: Any, padded: bool) -> tuple[Make, TextOf]:
     """Build a template's `chunk` and `text` from the chunk that was decoded with a mark."""
     choice = model.choices[0]
     copy_chunk, copy_choice, copy_delta = (part.__copy__ for part in (model, choice, choice.delta))
-    has_calls, padded, mark = choice.delta.tool_calls == [], _is_padded(cut, model), MARK.decode()
+    has_calls, mark = choice.delta.tool_calls == [], MARK.decode()
 
     def make(text: str, padding: bytes = b"") -> Any:
         delta = copy_delta()

@@ -719,6 +719,8 @@ _SEEN: list[dict[str, Any]] = [
     [
         *((padded(), options) for options in (*_UNSEEN, *_SEEN)),
         *((padded(middle='"z":1'), options) for options in (*_UNSEEN, *_SEEN)),
+        *((chunk(tail=',"p":"Q7"'), options) for options in (*_UNSEEN, *_SEEN)),
+        *((chunk(tail=',"y":{"p":"Q7"},"p":"a"'), options) for options in (*_UNSEEN, *_SEEN)),
         *((ARGUMENTS, options) for options in _UNSEEN),
     ],
 )
@@ -799,17 +801,21 @@ def test_on_chunk_sees_the_padding_and_may_change_it() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        chunk(tail=',"x":{"obfuscation":"p"}'),
         padded(end=',"obfuscation":"p"'),
         padded(end=',"obfuscation":null'),
+        chunk(tail=',"y":{"obfuscation":"Q7"}'),
+        chunk(tail=',"y":{"obfuscation":"Q7"},"obfuscation":"a"'),
+        chunk(tail=',"p":"Q7"'),
     ],
 )
-def test_a_padding_that_is_not_the_chunks_is_decoded_for_on_chunk(event: bytes) -> None:
+def test_a_padding_that_is_not_the_chunks_is_not_put_into_it(event: bytes) -> None:
+    events = [event.replace(b"Q7", padding) for padding in (b"a", b"bc", b"")]
     seen: list[Any] = []
     relay = Relay(on_chunk=seen.append)
-    relay.feed(event * 3)
-    assert seen == [wire.decode(event[6:])] * 3
-    assert relay._learner.shortcut is None
+    relay.feed(event)
+    assert relay.feed(b"".join(events)) == b"".join(events)
+    assert seen == [wire.decode(one[6:]) for one in (event, *events)]
+    assert relay._learner.shortcut is not None
 
 
 def test_chunks_share_nothing_that_can_be_changed() -> None:
