@@ -246,7 +246,8 @@ class Relay:
             shortcut = learner.shortcut
             forwarded = shortcut(block) if shortcut else None
             if forwarded is None:
-                forwarded = self._forward_event(block, data, observe(data))
+                left = self._left(data, observe(data))
+                forwarded = block if left is data else _framed(left)
             self._ready.append(forwarded)
             changed = changed or forwarded is not block
             new = learner.shortcut
@@ -273,25 +274,22 @@ class Relay:
         fields = self._parser.parse(block)
         if fields.data is None:
             return block
-        chunk = self._seen.observe(fields.data, fields.event)
-        forwarded = self._forward_event(bare, fields.data, chunk)
-        if forwarded is bare:
+        left = self._left(fields.data, self._seen.observe(fields.data, fields.event))
+        if left is fields.data:
             return block
-        return block.removesuffix(bare) + forwarded if forwarded else b""
+        return b"" if left is None else block.removesuffix(bare) + _with_data(bare, left)
 
-    def _forward_event(self, block: bytes, data: bytes, chunk: Chunk | None) -> bytes:
-        """Return an event's block as it leaves: itself if it is unchanged, none if withheld."""
+    def _left(self, data: bytes, chunk: Chunk | None) -> bytes | None:
+        """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
         if chunk is None:
-            return block
+            return data
         self._learner.learn(data, chunk, self._seen.chunks)
         if self._on_chunk is None:
-            changed = self._changed_safely(data)
+            left = self._changed_safely(data)
         else:
             lists = lists_of(chunk)
-            changed = self._answered(self._on_chunk(chunk), chunk, data, lists)
-        if changed == data:
-            return block
-        return b"" if changed is None else _with_data(block, changed)
+            left = self._answered(self._on_chunk(chunk), chunk, data, lists)
+        return data if left == data else left
 
     def _fail(self, error: BaseException) -> None:
         self._failure, self._shortcut = error, None
@@ -382,8 +380,6 @@ def _framed(data: bytes | None) -> bytes:
 
 def _with_data(block: bytes, data: bytes) -> bytes:
     """Put new data into a block: one data line in the first one's place, the other lines as is."""
-    if plain_data(block) is not None:
-        return _framed(data)
     parts, placed = [], False
     for line, end in _LINE.findall(block):
         if line != b"data" and not line.startswith(b"data:"):
