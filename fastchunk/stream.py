@@ -210,7 +210,10 @@ class ChunkStream(Generic[C]):
             if taken is not None:
                 return taken
         self._shortcut = None
-        items = self._items(self._splitter.feed(data))
+        whole = self._splitter.feed(data)
+        items = self._repeated(whole) if whole is not data else None
+        if items is None:
+            items = self._items(whole)
         if self._splitter.idle and not self._seen.done:  # what comes after is not looked at
             self._shortcut = self._learner.shortcut
         return items
@@ -228,6 +231,11 @@ class ChunkStream(Generic[C]):
         if self.truncated and not self.done:
             items.append(TruncatedStream("the stream ended before it was complete", rest))
         return items
+
+    def _repeated(self, whole: bytes) -> list[C | FastchunkError] | None:
+        """Make the chunks of blocks that were cut out of reads, if they are like one before."""
+        shortcut = self._learner.shortcut
+        return shortcut(whole) if whole and shortcut and not self._seen.done else None
 
     def _items(self, whole: bytes) -> list[C | FastchunkError]:
         """Go through whole blocks one by one."""

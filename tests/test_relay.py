@@ -110,6 +110,19 @@ def test_the_shortcut_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (relay.events, relay.chunks) == (22, 22)
 
 
+def test_the_shortcut_is_taken_wherever_reads_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    relays = [Relay(), Relay(set={"model": "alias"}), Relay(on_chunk=lambda _: None)]
+    for relay in relays:
+        relay.feed(chunk('"first"'))
+    monkeypatch.setattr(Relay, "_forward", lambda *_: pytest.fail("an event was decoded"))
+    raw = chunk('"text"') * 10
+    for relay in relays:
+        for size in (7, 100, 250, len(raw)):
+            out = b"".join(relay.feed(raw[i : i + size]) for i in range(0, len(raw), size))
+            assert out.count(b'"text"') == 10
+        assert (relay.events, relay.chunks) == (41, 41)
+
+
 # --- 2. whole blocks only -----------------------------------------------------------------------
 
 

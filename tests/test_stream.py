@@ -354,3 +354,27 @@ def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(family: A
     stream._learner._use = counting
     assert len(stream.feed(read)) == 300
     assert tried <= 6 * len(read)
+
+
+@pytest.mark.parametrize("family", [models, wire])
+def test_the_shortcut_is_taken_wherever_reads_are_cut(
+    family: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    if family is models:
+        event = event.replace(b'"model"', b'"created":1,"model"')
+    stream = ChunkStream[Any](family)
+    stream.feed(event)
+    items = ChunkStream._items
+    taken: list[bytes] = []
+
+    def noted(self: ChunkStream[Any], whole: bytes) -> list[Any]:
+        taken.append(whole)
+        return items(self, whole)
+
+    monkeypatch.setattr(ChunkStream, "_items", noted)
+    raw = event * 10
+    for size in (7, 60, 150, len(raw)):
+        chunks = [one for i in range(0, len(raw), size) for one in stream.feed(raw[i : i + size])]
+        assert chunks == [family.decode(event[6:])] * 10
+    assert not any(taken), "an event was decoded"
