@@ -6,12 +6,12 @@ where a read is not proven to be like the event that the template was cut from.
 Cost: for each event one search, a slice, and a share of one join and of one decode; for each chunk
 three copies of a Struct.
 
-A stream repeats itself: after its first chunk, most events differ in one string, the text. Some send
-another one behind it, the padding, to hide its length: OpenAI `obfuscation`, Mistral `p`. A template
-is an event cut between the quotes of these: prefix, text, suffix; or prefix, text, middle, padding,
-suffix. The span is what lies between prefix and suffix. No line feed is in any piece but at the
-event's end. Why a read that matches is proven to be events like it, which decode as it does, but
-for those strings:
+A stream repeats itself: after its first chunk, most events differ in one string, the text. Some
+servers send another string behind it, the padding, to hide its length: OpenAI's is `obfuscation`,
+Mistral's `p`. A template is an event cut between the quotes of these: prefix, text, suffix; or
+prefix, text, middle, padding, suffix. The span is what lies between prefix and suffix. No line feed
+is in any piece but at the event's end. Why a read that matches is proven to be events like it,
+which decode as it does, but for those strings:
 
 1. The spans are what a search for the suffix's first bytes finds, at the distances that prefix and
    suffix leave. Nothing depends on the search: with prefix and suffix around them, the spans are
