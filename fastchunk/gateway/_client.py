@@ -14,21 +14,32 @@ from starlette.types import Receive, Scope
 
 from ._failure import Failure
 
-__all__ = ["ClientLeft", "Upload", "has_body", "read_body", "while_connected"]
+__all__ = ["LOOK", "ClientLeft", "Upload", "body_length", "left", "read_body", "while_connected"]
 
 T = TypeVar("T")
+
+LOOK = 5.0
+"""The seconds between two looks at whether a client has left whose request is not taken."""
 
 
 class ClientLeft(Exception):
     """The client has closed its connection."""
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Read a request's body. Raises `Failure` if it is larger than `limit`, and `ClientLeft`."""
+async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
+    """Read a request's body.
+
+    Raises `Failure` if it is larger than `limit` bytes or nothing comes for `patience` seconds, and
+    `ClientLeft`.
+    """
     body = bytearray()
     more = True
     while more:
-        message = await receive()
+        try:
+            message = await asyncio.wait_for(receive(), patience)
+        except asyncio.TimeoutError as error:
+            text = "the rest of the request did not come in time"
+            raise Failure(408, "request_timeout", text, {"connection": "close"}) from error
         if message["type"] == "http.disconnect":
             raise ClientLeft
         body += message.get("body", b"")
@@ -39,41 +50,59 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     return bytes(body)
 
 
-def has_body(scope: Scope) -> bool:
-    """Tell whether a request has a body: by its framing, RFC 9112, 6."""
-    names = {name.lower() for name, _ in scope["headers"]}
-    return not names.isdisjoint((b"content-length", b"transfer-encoding"))
+def body_length(scope: Scope) -> int | None:
+    """Return the length of a request's body, by its framing, RFC 9112, 6; None if it is unknown."""
+    fields = {name.lower(): value for name, value in scope["headers"]}
+    if b"transfer-encoding" in fields:
+        return None
+    return int(fields.get(b"content-length", b"0"))
 
 
 class Upload:
-    """A request's body that is passed on as it comes."""
+    """A request's body that is passed on as it comes, while the client is watched."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, patience: float) -> None:
         self._receive = receive
-        self._ended = asyncio.Event()
+        self._patience = patience
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body piece by piece; if the client leaves, wait to be cancelled."""
-        more = True
+        """Yield the body piece by piece."""
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+            self._pieces.task_done()
+
+    async def left(self) -> None:
+        """Receive the body, and return when the client has left.
+
+        The next piece is received once the last one is taken. As only who receives learns that the
+        client has left, one more is received every `LOOK` seconds in which the upstream takes none.
+        Raises `Failure` if it takes none for `patience` seconds.
+        """
+        more, waited = True, 0.0
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                self._ended.set()
-                await asyncio.get_running_loop().create_future()
-            yield message.get("body", b"")
+                return
             more = message.get("more_body", False)
-        self._ended.set()
+            self._pieces.put_nowait(message.get("body", b""))
+            waited = 0.0 if await self._taken() else waited + LOOK
+            if waited >= self._patience:
+                raise Failure(504, "upstream_stalled", "the upstream does not take the request")
+        self._pieces.put_nowait(None)
+        await left(self._receive)
 
-    async def then_receive(self) -> Any:
-        """Receive what comes after the body."""
-        await self._ended.wait()
-        return await self._receive()
+    async def _taken(self) -> bool:
+        try:
+            await asyncio.wait_for(self._pieces.join(), LOOK)
+        except asyncio.TimeoutError:
+            return False
+        return True
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, and cancel it as soon as the client leaves. Raises `ClientLeft` then."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
+async def while_connected(left: Coroutine[Any, Any, None], work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and cancel it as soon as the client has left. Raises `ClientLeft` then."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left)
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -83,10 +112,12 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         leaving.cancel()
         working.cancel()
     if working.cancelled():
+        leaving.result()  # raises what it has raised
         raise ClientLeft
     return working.result()
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Return when the client, whose request has been read, has left."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -4,18 +4,20 @@ In:  the request's body, and the settings.
 Out: the body to send up, the model's name to write into the answer, and whether to strip the usage.
 
 What is not to be changed stays byte for byte; a body that is no JSON object goes up as it is, for
-the upstream to judge.
+the upstream to judge. One that a lenient server may take, but that cannot be changed, is refused.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
-from fastchunk import edit
+from fastchunk import InvalidChunk, edit
 
+from ._failure import Failure
 from .settings import Settings
 
 __all__ = ["Completion", "completion", "restamped"]
@@ -51,20 +53,32 @@ _decode_named = msgspec.json.Decoder(_Named).decode
 def completion(body: bytes, settings: Settings) -> Completion:
     """Rewrite a request: the alias to the upstream's name, and the usage asked for."""
     try:
-        asked = _decode(body)
-        changes: dict[str, Any] = {}
-        alias = None
-        if isinstance(asked.model, str) and asked.model in settings.aliases:
-            alias = asked.model
-            changes["model"] = settings.aliases[alias]
-        strip_usage = settings.strip_usage and bool(asked.stream)
-        if strip_usage:
-            add = _asking_for_usage(asked.stream_options)
-            strip_usage = bool(add)
-            changes |= add
-        return Completion(edit(body, changes) if changes else body, alias, strip_usage)
+        asked = _asked(body)
     except _NOT_EDITABLE:
         return Completion(body, None, strip_usage=False)
+    changes: dict[str, Any] = {}
+    alias = None
+    if isinstance(asked.model, str) and asked.model in settings.aliases:
+        alias = asked.model
+        changes["model"] = settings.aliases[alias]
+    strip_usage = settings.strip_usage and asked.stream is True
+    if strip_usage:
+        add = _asking_for_usage(asked.stream_options)
+        strip_usage = bool(add)
+        changes |= add
+    try:
+        return Completion(edit(body, changes) if changes else body, alias, strip_usage)
+    except InvalidChunk as error:
+        text = "the request is not JSON that can be changed, as it has to be for this model"
+        raise Failure(400, "invalid_request", text) from error
+
+
+def _asked(body: bytes) -> _Body:
+    """Read a request as strictly as can be, and as laxly as servers written in Python do."""
+    try:
+        return _decode(body)
+    except _NOT_EDITABLE:
+        return msgspec.convert(json.loads(body), _Body)  # it may hold NaN, or half a surrogate pair
 
 
 def _asking_for_usage(options: Any) -> dict[str, Any]:

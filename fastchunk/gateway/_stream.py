@@ -19,7 +19,7 @@ import aiohttp
 from starlette.types import Message, Send
 
 from fastchunk import EventTooLarge
-from fastchunk.sse import blocks
+from fastchunk.sse import BOM, blocks
 
 from ._failure import Failure
 from ._upstream import BREAKS, broke_off, response_headers
@@ -93,6 +93,7 @@ class Stream:
         self._pause = keep_alive / 2
         self._quiet = True  # whether nothing was written since the last look
         self._writing = False
+        self._commented = False
         self._comment: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -125,8 +126,8 @@ class Stream:
                     self.failure = _relay_failed(error)
                     return
                 if out:
-                    if self.first is None and getattr(self._relay, "events", True):
-                        self.first = self._loop.time()
+                    if self.first is None:
+                        out = self._begin(out)
                     if self._comment is not None:  # no two writes are open at once
                         await self._comment
                     self._writing, self._quiet = True, False
@@ -134,6 +135,12 @@ class Stream:
                     self._writing = False
         except BREAKS as error:
             self.failure = self.failure or broke_off(error)
+
+    def _begin(self, out: bytes) -> bytes:
+        """Take the time of the first event; leave out a byte order mark behind a comment."""
+        if getattr(self._relay, "events", True):
+            self.first = self._loop.time()
+        return out.removeprefix(BOM) if self._commented else out
 
     def _last(self) -> bytes:
         """Close the relay; return the end of the answer: what is left, or an error event.
@@ -168,6 +175,7 @@ class Stream:
         self._timer = self._loop.call_later(self._pause, self._look)
 
     async def _send_comment(self) -> None:
+        self._commented = True
         with suppress(OSError):  # the client has left, as the next write will find
             await self._send(_body(_KEEP_ALIVE))
         self._comment = None

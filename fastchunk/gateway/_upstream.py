@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -30,7 +30,7 @@ __all__ = [
     "BREAKS",
     "Upstream",
     "broke_off",
-    "decoded",
+    "encoded",
     "request_headers",
     "response_headers",
     "target",
@@ -52,6 +52,7 @@ _OWN_TO_RESPONSES = _HOP_BY_HOP | {b"date", b"server"}
 _DECODED = frozenset({"gzip", "deflate", "br", "zstd"})
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_QUOTE = re.compile(r"""[:'"\n]""")
 _TARGET = re.compile(r"[!-~]*")
 # Of one answer at most twice this waits in the client, then the upstream is no longer read from.
 _READ_SIZE = 64 * 1024
@@ -97,6 +98,10 @@ class Upstream:
             upstream.close()
             odd = ValueError(f"the status is {upstream.status}")
             raise _failed(odd, 502, "upstream_broke_off", "gave no valid answer")
+        if len(upstream.headers.getall("content-encoding", [])) > 1:  # is it decompressed by now?
+            upstream.close()
+            odd = ValueError("it has more than one Content-Encoding")
+            raise _failed(odd, 502, "upstream_broke_off", "gave no valid answer")
         return upstream
 
     async def close(self) -> None:
@@ -119,10 +124,16 @@ class Upstream:
 
 
 def _failed(error: Exception, status: int, code: str, what: str) -> Failure:
-    # Of an error about an answer only the message: its text has the URL, whose query may be secret.
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    log.warning("the upstream %s: %s", what, " ".join(text.split()) or type(error).__name__)
+    log.warning("the upstream %s: %s", what, _without_quotes(error))
     return Failure(status, code, f"the upstream {what}")
+
+
+def _without_quotes(error: Exception) -> str:
+    """Describe an error without what it quotes: a URL, or what the upstream sent, may be secret."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return str(error)
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return _QUOTE.split(text)[0].strip() or type(error).__name__
 
 
 def broke_off(error: Exception) -> Failure:
@@ -170,7 +181,8 @@ def target(scope: Scope) -> str:
     query = scope.get("query_string", b"").decode("latin-1")
     if not path.startswith("/v1/") or not _TARGET.fullmatch(path + query) or "#" in path + query:
         raise Failure(400, "invalid_target", "the path is not one that can be passed on")
-    if {".", ".."} & {*re.split(r"[/\\]", scope["path"])}:
+    # Some servers decode twice, or leave out what follows a semicolon, before they resolve it.
+    if {".", ".."} & {*re.split(r"[/\\;]", scope["path"] + "/" + unquote(scope["path"]))}:
         raise Failure(400, "invalid_target", "the path may not hold . or .. as a segment")
     return f"{path}?{query}" if query else path
 
@@ -188,6 +200,9 @@ def request_headers(headers: Headers, settings: Settings) -> list[tuple[str, str
     for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise Failure(400, "invalid_header", "a header field holds a control character")
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            message = "of transfer codings, only chunked is known here"
+            raise Failure(501, "unknown_transfer_coding", message)
         if name.lower() not in own:
             try:
                 sent.append((name.decode(), value.decode()))
@@ -208,6 +223,8 @@ def response_headers(
     own = _OWN_TO_RESPONSES | _named_in_connection(headers)
     if decoded(upstream):
         own |= {b"content-encoding", b"content-length"}
+    elif not encoded(upstream):  # `identity` says nothing
+        own |= {b"content-encoding"}
     if not same_body:
         own |= {b"content-length"}
     return [
@@ -219,7 +236,17 @@ def response_headers(
 
 def decoded(upstream: aiohttp.ClientResponse) -> bool:
     """Tell whether the answer came compressed, and the HTTP client decompresses it."""
-    return upstream.headers.get("content-encoding", "").lower() in _DECODED
+    return _coding(upstream) in _DECODED
+
+
+def encoded(upstream: aiohttp.ClientResponse) -> bool:
+    """Tell whether the answer is encoded in a way that the HTTP client does not decode."""
+    return _coding(upstream) not in {*_DECODED, "", "identity"}
+
+
+def _coding(upstream: aiohttp.ClientResponse) -> str:
+    coding: str = upstream.headers.get("content-encoding", "")
+    return coding.strip().lower()
 
 
 def _named_in_connection(headers: Headers) -> frozenset[bytes]:

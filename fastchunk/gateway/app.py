@@ -27,11 +27,11 @@ from starlette.types import Receive, Scope, Send
 
 from fastchunk import Relay
 
-from ._client import ClientLeft, Upload, has_body, read_body, while_connected
+from ._client import ClientLeft, Upload, body_length, left, read_body, while_connected
 from ._failure import Failure
 from ._request import Completion, completion, restamped
 from ._stream import RelayLike, Stream, pass_on, read_answer, start
-from ._upstream import Upstream, decoded, request_headers, target, watched
+from ._upstream import Upstream, encoded, request_headers, target, watched
 from .metrics import CONTENT_TYPE, Metrics
 from .settings import Settings
 
@@ -39,6 +39,7 @@ __all__ = ["Gateway", "create_app"]
 
 log = logging.getLogger("fastchunk.gateway")
 
+_STREAM, _JSON = "text/event-stream", "application/json"
 _LEFT = 499  # what nginx logs for a client that closed its connection before the answer
 
 
@@ -129,19 +130,20 @@ class Gateway:
 
     async def chat_completions(self, call: _Call) -> int:
         """Answer a request for a chat completion; return the status."""
+        settings = self.settings
+        body = await read_body(call.receive, settings.max_request_size, settings.request_timeout)
+        asked = completion(body, settings)
         with self._counted():
-            body = await read_body(call.receive, self.settings.max_request_size)
-            asked = completion(body, self.settings)
-            return await while_connected(call.receive, self._complete(call, asked))
+            return await while_connected(left(call.receive), self._complete(call, asked))
 
     async def other(self, call: _Call) -> int:
         """Pass any other request on, and its answer; return the status."""
         if call.scope["method"] in {"CONNECT", "TRACE"}:  # the one tunnels, the other shows the key
             raise Failure(405, "method_not_allowed", "this method is not passed on")
-        if not has_body(call.scope):
-            return await while_connected(call.receive, self._pass(call, None))
-        upload = Upload(call.receive)
-        return await while_connected(upload.then_receive, self._pass(call, upload))
+        if body_length(call.scope) == 0:
+            return await while_connected(left(call.receive), self._pass(call, None))
+        upload = Upload(call.receive, self.settings.read_timeout)
+        return await while_connected(upload.left(), self._pass(call, upload))
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -166,6 +168,9 @@ class Gateway:
         """Give the upstream's answer to a request; what is not read of it is not waited for."""
         scope = call.scope
         headers = request_headers(scope["headers"], self.settings)
+        length = body_length(scope)
+        if length and not isinstance(body, bytes):  # a body that goes up as it comes
+            headers.append(("content-length", str(length)))
         upstream = await self._upstream.request(scope["method"], target(scope), headers, body)
         try:
             with watched(upstream):
@@ -175,9 +180,13 @@ class Gateway:
 
     async def _complete(self, call: _Call, asked: Completion) -> int:
         async with self._answered(call, asked.body) as upstream:
-            if upstream.content_type == "text/event-stream" and not _is_opaque(upstream):
+            kind, changing = upstream.content_type, asked.model is not None or asked.strip_usage
+            if encoded(upstream) and changing and kind in {_STREAM, _JSON}:
+                text = "the upstream's answer is encoded in a way that was not asked for"
+                raise Failure(502, "upstream_encoded", text)
+            if kind == _STREAM and not encoded(upstream):
                 await self._stream(call, upstream, asked)
-            elif asked.model is not None and upstream.content_type == "application/json":
+            elif asked.model is not None and kind == _JSON:
                 await self._restamp(call, upstream, asked.model)
             else:
                 self.note(await pass_on(upstream, call.send))
@@ -253,15 +262,11 @@ class _Endpoint:
             metrics.requests.labels(self._route, str(status)).inc()
 
 
-def _is_opaque(upstream: aiohttp.ClientResponse) -> bool:
-    """Tell whether the answer is encoded in a way that the HTTP client does not decode."""
-    return "content-encoding" in upstream.headers and not decoded(upstream)
-
-
 async def _health(_: Request) -> Response:
     return Response("ok\n", media_type="text/plain")
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     refusal = cast(HTTPException, error)
-    return Failure(refusal.status_code, "not_served", refusal.detail).response()
+    headers = dict(refusal.headers or {})  # a 405 names the methods that are allowed
+    return Failure(refusal.status_code, "not_served", refusal.detail, headers).response()

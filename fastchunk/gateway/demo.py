@@ -45,13 +45,13 @@ _PROMPT_TOKENS = 8
 _MOST_WORDS = 100_000
 
 
-class _Function(Struct):
+class _Function(Struct, frozen=True):
     name: str = "function"
-    parameters: dict[str, Any] = {}
+    parameters: Any = None
 
 
 class _Tool(Struct):
-    function: _Function
+    function: _Function = _Function()
 
 
 class _Message(Struct):
@@ -100,8 +100,10 @@ class Asked(Struct, frozen=True, kw_only=True):
         if not body.tools or was_called:
             return asked
         function = body.tools[0].function
-        names = function.parameters.get("properties", {})
-        arguments = msgspec.json.encode(dict.fromkeys(names, MODEL)).decode()
+        schema = function.parameters if isinstance(function.parameters, dict) else {}
+        names = schema.get("properties")
+        made_up = dict.fromkeys(names if isinstance(names, dict) else {}, MODEL)
+        arguments = msgspec.json.encode(made_up).decode()
         return msgspec.structs.replace(asked, tool=function.name, arguments=arguments)
 
     @property
@@ -136,7 +138,7 @@ class _Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = msgspec.json.decode(await Request(scope, receive).body(), type=_Body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             refusal = {"message": str(error), "type": "invalid_request_error", "param": None}
             response = _json({"error": {**refusal, "code": None}}, 400)
             await response(scope, receive, send)

@@ -23,8 +23,10 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from . import demo as demonstration
+from ._failure import Failure
 from ._stream import RelayLike
 from .app import Gateway, create_app
 from .settings import Settings
@@ -37,6 +39,11 @@ _GRACE = 1  # seconds: after an open stream was told to end, for its client to t
 # Over the five seconds that HTTP clients keep an idle connection: they close first, and no request
 # is sent into a connection that is just being closed.
 _IDLE = 30
+_MAX_HEAD = 64 * 1024
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+)
 _UPSTREAM_KEY = "FASTCHUNK_UPSTREAM_KEY"
 _CLIENT_KEY = "FASTCHUNK_CLIENT_KEY"
 
@@ -96,6 +103,38 @@ def running(app: ASGIApp) -> Iterator[str]:
         thread.join()
 
 
+class _Protocol(HttpToolsProtocol):
+    """Bounds the head of a request, which the parser would collect without end."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._size = 0
+        self._head: int | None = None  # how much of a head has come, but for the read it began in
+
+    def on_message_begin(self) -> None:
+        """Take note of a new request."""
+        super().on_message_begin()
+        self._head = -self._size
+
+    def on_headers_complete(self) -> None:
+        """Take note of the end of the head."""
+        super().on_headers_complete()
+        self._head = None
+
+    def data_received(self, data: bytes) -> None:
+        """Refuse a head that is too large; pass everything else on to the parser."""
+        self._size = len(data)
+        super().data_received(data)
+        if self._head is None or self.transport.is_closing():
+            return
+        self._head += len(data)
+        if self._head > _MAX_HEAD:
+            text = f"the head of the request is larger than {_MAX_HEAD:,} bytes"
+            body = Failure(431, "head_too_large", text).body()
+            self.transport.write(_TOO_LARGE % (len(body), body))
+            self.transport.close()
+
+
 class _Server(uvicorn.Server):
     """Ends streams that take too long, and the process with status 0 when it is told to end."""
 
@@ -125,7 +164,7 @@ def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop" if _has_uvloop() else "asyncio",
-        http="httptools",
+        http=_Protocol,
         ws="none",
         access_log=False,  # a query may hold what is not for a log
         server_header=False,

@@ -52,6 +52,8 @@ class Settings:
     """How long connecting to the upstream may take."""
     read_timeout: float = 600.0
     """How long the upstream may be silent, before its answer and in it."""
+    request_timeout: float = 60.0
+    """How long a client may be silent while it sends a request for a chat completion."""
     keep_alive: float = 15.0
     """The longest time a client waits, once a stream has begun, without being sent a comment."""
     max_streams: int = 1000
@@ -96,6 +98,10 @@ def _check_url(url: str) -> None:
         parts.port  # noqa: B018
     except ValueError as error:
         raise ValueError(f"upstream has no valid port: {url!r}") from error
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"upstream names no valid host: {url!r}") from error
 
 
 def _checked_aliases(aliases: Mapping[str, str]) -> dict[str, str]:

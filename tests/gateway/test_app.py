@@ -14,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from fastchunk.gateway import Settings, create_app
+from fastchunk.gateway import Settings, _client, create_app
 from fastchunk.gateway.server import running
 
 from .harness import (
@@ -47,6 +47,32 @@ def test_an_alias_is_rewritten_on_both_ways() -> None:
         assert ask(url, body).content == ANSWER.replace(b'"model":"m"', b'"model":"fast"')
     assert server.received[0].body == b'{ "model" : "m", "x": 1e5, "stream":true,"x": null }'
     assert server.received[0].line == "POST /v1/chat/completions HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'"messages":[{"content":"\\ud83d"}]',
+        b'"temperature":NaN',
+        b'"temperature":Infinity,"x":"\\udc00"',
+    ],
+)
+def test_what_lenient_servers_take_is_rewritten_too(rest: bytes) -> None:
+    body = b'{ "model" : "fast", %b }' % rest
+    with replying(JSON, body=b"{}") as server, gateway(server.url, aliases={"fast": "m"}) as url:
+        assert ask(url, body).status_code == 200
+    assert server.received[0].body == body.replace(b"fast", b"m")
+
+
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+def test_what_cannot_be_rewritten_is_refused(coding: str) -> None:
+    body = '{"model":"fast"}'.encode(coding)
+    with replying(JSON, body=b"{}") as server, gateway(server.url, aliases={"fast": "m"}) as url:
+        refused = ask(url, body)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "invalid_request"
+        assert ask(url, '{"model":"other"}'.encode(coding)).status_code == 200
+    assert len(server.received) == 1
 
 
 @pytest.mark.parametrize(
@@ -231,6 +257,61 @@ def test_when_the_client_leaves_in_its_upload_the_upstream_is_closed() -> None:
             assert up.wait(PATIENCE)
         assert closed.wait(PATIENCE)
         wait_for_metric(url, 1, "requests_total", route="/v1/*", status="499")
+
+
+@pytest.mark.parametrize("answering", [False, True])
+def test_when_the_client_leaves_in_an_upload_that_is_not_taken_the_upstream_is_closed(
+    answering: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_client, "LOOK", 0.01)
+    left, closed = threading.Event(), threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.receive_head()
+        if answering:
+            connection.begin("connection: close")
+        assert left.wait(PATIENCE)
+        connection.wait_until_closed()
+        closed.set()
+
+    with through(script) as url:
+        with Client(url) as client:
+            client.send(b"POST /v1/files HTTP/1.1\r\nhost: h\r\ncontent-length: 50000000\r\n\r\n")
+            for _ in range(100):
+                client.send(b"x" * 100_000)
+        left.set()
+        assert closed.wait(PATIENCE)
+        wait_for_metric(url, 1, "requests_total", route="/v1/*", status="499")
+
+
+def test_an_upload_that_is_not_taken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "LOOK", 0.01)
+
+    def script(connection: Connection) -> None:
+        connection.receive_head()
+        given_up.wait(PATIENCE)
+
+    given_up = threading.Event()
+    with through(script, read_timeout=0.05) as url:
+        pieces = (b"x" * 1_000_000 for _ in range(100))
+        with contextlib.suppress(httpx.WriteError):  # or it reads the answer
+            response = httpx.post(f"{url}/v1/files", content=pieces, timeout=PATIENCE)
+            assert response.json()["error"]["code"] == "upstream_stalled"
+        wait_for_metric(url, 1, "requests_total", route="/v1/*", status="504")
+        given_up.set()
+
+
+def test_a_request_that_does_not_come_takes_nobodys_place() -> None:
+    with (
+        replying(SSE, body=ANSWER) as server,
+        gateway(server.url, max_streams=1, request_timeout=0.2) as url,
+        Client(url) as client,
+    ):
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n{")
+        assert ask(url).content == ANSWER
+        answer = client.read_all()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
 
 
 def test_when_the_client_leaves_before_all_is_asked_nothing_is_sent() -> None:
@@ -477,3 +558,11 @@ def test_a_url_is_enough() -> None:
     assert app.state.gateway.settings == Settings(upstream="http://127.0.0.1:1")
     with running(app) as url:
         assert ask(url).status_code == 502
+
+
+def test_a_405_names_what_is_allowed() -> None:
+    with gateway("http://127.0.0.1:1") as url:
+        response = httpx.post(f"{url}/metrics", timeout=PATIENCE)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, HEAD" or response.headers["allow"] == "HEAD, GET"
+    assert response.json()["error"]["code"] == "not_served"

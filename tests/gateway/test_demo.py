@@ -194,3 +194,21 @@ def test_words_are_bounded() -> None:
             request = {"messages": [], "max_tokens": words}
             answer = httpx.post(f"{url}/v1/chat/completions", json=request, timeout=PATIENCE).json()
             assert answer["usage"]["completion_tokens"] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"model":"\xff","stream":true}', 400),
+        (b'{"x":%b%b}' % (b"[" * 5000, b"]" * 5000), 400),
+        (b'{"tools":[{"type":"custom","custom":{"name":"c"}}]}', 200),
+        *(
+            (b'{"tools":[{"function":{"name":"f","parameters":%b}}]}' % schema, 200)
+            for schema in (b"null", b"5", b'{"properties":5}', b'{"properties":[[1]]}', b"{}")
+        ),
+    ],
+)
+def test_odd_requests_are_answered(upstream: str, body: bytes, status: int) -> None:
+    response = httpx.post(f"{upstream}/v1/chat/completions", content=body, timeout=PATIENCE)
+    assert response.status_code == status
+    assert ("error" in response.json()) is (status == 400)

@@ -29,6 +29,7 @@ from .harness import (
     PATIENCE,
     REQUEST,
     SSE,
+    USAGE,
     Client,
     Connection,
     ask,
@@ -102,14 +103,31 @@ def test_a_compressed_stream_is_decompressed() -> None:
         assert server.received[0].values("accept-encoding") == ["identity"]
 
 
-def test_a_stream_that_cannot_be_decoded_is_passed_on() -> None:
+@pytest.mark.parametrize("coding", ["identity", "", "Identity "])
+def test_a_stream_that_is_not_encoded_may_say_so(coding: str) -> None:
     with (
-        replying(SSE, "content-encoding: x-odd", body=b"odd") as server,
-        gateway(server.url, aliases={"alias": "m"}) as url,
+        replying(SSE, f"content-encoding: {coding}", body=ANSWER + USAGE) as server,
+        gateway(server.url, aliases={"alias": "m"}, strip_usage=True) as url,
     ):
         response = ask(url, {**REQUEST, "model": "alias"})
-    assert response.content == b"odd"
-    assert response.headers["content-encoding"] == "x-odd"
+    assert response.content == ANSWER.replace(b'"model":"m"', b'"model":"alias"')
+    assert "content-encoding" not in response.headers
+
+
+@pytest.mark.parametrize("coding", ["x-odd", "x-gzip", "gzip, identity", "gzip, gzip"])
+def test_a_stream_that_cannot_be_decoded_is_passed_on_where_nothing_is_to_be_changed(
+    coding: str,
+) -> None:
+    with (
+        replying(SSE, f"content-encoding: {coding}", body=b"odd") as server,
+        gateway(server.url, aliases={"alias": "m"}) as url,
+        httpx.stream("POST", f"{url}/v1/chat/completions", json=REQUEST) as response,
+    ):
+        assert b"".join(response.iter_raw()) == b"odd"
+        assert response.headers["content-encoding"] == coding
+        refused = ask(url, {**REQUEST, "model": "alias"})
+    assert refused.status_code == 502
+    assert refused.json()["error"]["code"] == "upstream_encoded"
 
 
 def test_comments_are_not_the_first_event() -> None:
@@ -254,6 +272,30 @@ def test_a_slow_client_stops_the_reading_from_the_upstream(chunked: bool) -> Non
         assert sent < total / 2  # most of it in the buffers of the two connections
         body = unchunked(client.read_all())
     assert body == event * total + DONE
+
+
+def test_a_byte_order_mark_behind_a_comment_is_none() -> None:
+    heard = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE, "connection: close")
+        assert heard.wait(PATIENCE)
+        connection.chunk(b"\xef\xbb\xbf" + ANSWER)
+        connection.end()
+
+    with through(script, keep_alive=0.05) as url, Client(url) as client:
+        client.ask()
+        client.read_until(b": keep-alive")
+        heard.set()
+        body = unchunked(client.read_all())
+    assert body.replace(b": keep-alive\n\n", b"") == ANSWER
+
+
+def test_a_byte_order_mark_at_the_start_is_passed_on() -> None:
+    body = b"\xef\xbb\xbf" + ANSWER
+    with replying(SSE, body=body) as server, gateway(server.url) as url:
+        assert ask(url).content == body
 
 
 def test_keep_alives_are_sent_while_the_upstream_is_silent() -> None:

@@ -141,6 +141,39 @@ def shared() -> Any:
         yield url, server.received
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "outer"])
+def test_a_coding_that_would_be_lost_is_refused(path: str, shared: tuple[str, list[Any]]) -> None:
+    url, received = shared
+    with Client(url) as client:
+        client.send(
+            f"POST /v1/{path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n".encode()
+            + b"transfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        )
+        assert client.read_all().startswith(b"HTTP/1.1 501 ")
+    assert received == []
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "framing"),
+    [
+        ("POST", b"x" * 100_000, {"content-length": "100000"}),
+        ("GET", b"x", {"content-length": "1"}),
+        ("GET", b"", {}),
+        ("POST", b"", {"content-length": "0"}),
+    ],
+)
+def test_a_length_that_is_known_goes_up(method: str, body: bytes, framing: dict[str, str]) -> None:
+    with replying(body=b"ok") as server, gateway(server.url) as url:
+        fields = {"content-length": str(len(body))}
+        response = httpx.request(method, f"{url}/v1/x", content=body, headers=fields)
+    assert response.content == b"ok"
+    fields = dict(server.received[0].headers)
+    assert server.received[0].body == body
+    assert {
+        name: fields[name] for name in ("content-length", "transfer-encoding") if name in fields
+    } == framing
+
+
 def test_the_body_is_framed_anew() -> None:
     with replying(body=b"ok") as server, gateway(server.url) as url, Client(url) as client:
         client.send(
@@ -162,6 +195,9 @@ def test_the_body_is_framed_anew() -> None:
         b"/v1/..%5cadmin",
         b"/v1/./models",
         b"/v1/a/..",
+        b"/v1/..;/admin",
+        b"/v1/%252e%252e/admin",
+        b"/v1/..%253bx/admin",
     ],
 )
 def test_no_path_leads_out(target: bytes, shared: tuple[str, list[Any]]) -> None:
@@ -265,6 +301,7 @@ def test_an_upstream_that_does_not_answer() -> None:
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: identity\r\ncontent-encoding: gzip\r\n\r\n",
     ],
 )
 def test_an_upstream_that_gives_no_valid_answer(answer: bytes) -> None:
@@ -308,6 +345,14 @@ def test_no_key_is_logged(
         connection.receive()
         connection.send(b"HTTP/1.1 garbled\r\n\r\n")
 
+    def quoting(connection: Connection) -> None:
+        (key,) = connection.receive().values("authorization")
+        connection.send(b"HTTP/1.1 401 No\r\n%b\r\n\r\n" % key.encode())
+
+    def trailing(connection: Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}the secret text\r\n\r\n")
+
     options = {"upstream_key": "secret-up", "client_key": "secret-own"}
     with replying(SSE, body=ANSWER) as server, gateway(server.url, **options) as url:
         for key in ("secret-own", "secret-wrong"):
@@ -321,6 +366,9 @@ def test_no_key_is_logged(
         path = f"{url}/v1/x?key=secret-query"
         response = httpx.get(path, headers={"authorization": "Bearer secret-own"})
         assert response.status_code == 502
+    for script in (quoting, trailing):
+        with through(script, **options) as url:
+            ask(url, authorization="Bearer secret-own")
     own = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert any("cannot be reached" in record.getMessage() for record in own)
     assert not [record for record in own if "secret" in record.getMessage()]
