@@ -152,6 +152,9 @@ def test_terminals_get_styles_and_no_control_characters() -> None:
         "\x1b[1m[reasoning] \x1b[0m\x1b[2mHm\x1b[0m\n"
         "\x1b[1m[answer] \x1b[0m\\x1b[2Jred\\x07\\r\nHello, 世界\n"
     )
+    document = ENCODER.content("\x7f\x9b")
+    (shown,) = run("read", "-", "--json", data=document, env=terminal).stdout.splitlines()
+    assert shown == document[6:-2].decode().replace("\x7f\x9b", "\\u007f\\u009b")
     dumb = run("read", "-", data=data, env=terminal | {"TERM": "dumb"}).stdout
     assert dumb == "[reasoning] Hm\n[answer] \\x1b[2Jred\\x07\\r\nHello, 世界\n"
     piped = run("read", "-", data=data).stdout_bytes
@@ -541,6 +544,13 @@ def test_without_standard_output(
     assert capsys.readouterr().err == "fastchunk: standard output is closed\n"
 
 
+def test_without_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as caught, guarded():
+        next(reads("/missing", before=lambda: None))
+    assert caught.value.code == 2
+
+
 def test_an_interrupt_in_this_process(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         print("pending", end="")
@@ -583,10 +593,8 @@ def test_a_failing_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @contextmanager
 def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-W", "error", "-m", "fastchunk", *arguments]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, bufsize=0, **options
-    ) as popen:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, bufsize=0, **{**pipes, **options}) as popen:
         try:
             yield popen
         finally:
@@ -633,8 +641,23 @@ def test_a_pipe_that_nobody_reads(command: list[str]) -> None:
         assert b"Exception" not in err
 
 
+def test_nothing_yet_is_not_the_end() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with process("read", "-", stdin=reader) as popen, os.fdopen(writer, "wb", 0) as pipe:
+        os.close(reader)
+        pipe.write(ENCODER.content("begun"))
+        read_until(popen, b"begun")
+        pipe.write(ENCODER.content("ended") + ENCODER.finish("stop") + DONE)
+        read_until(popen, b"ended")
+        assert popen.wait(PATIENCE) == 0
+
+
 def test_an_interrupt() -> None:
-    with process("read", "-") as popen:
+    # A shell lets what runs in the background ignore it.
+    with process(
+        "read", "-", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ) as popen:
         assert popen.stdin is not None
         popen.stdin.write(ENCODER.content("begun"))
         read_until(popen, b"begun")
@@ -781,14 +804,14 @@ def test_every_option_of_the_gateway(served: Served) -> None:
         "gateway", "--upstream", "http://h", "--host", "::1", "--port", "0", "--log-level", "error",
         "--alias", "fast=llama=8b", "--alias", "a=b", "--strip-usage", "--connect-timeout", "1",
         "--read-timeout", "2", "--keep-alive", "3.5", "--max-streams", "4", "--max-event-size", "5",
-        "--max-request-size", "6", "--shutdown-timeout", "7",
+        "--max-request-size", "6", "--shutdown-timeout", "7", "--request-timeout", "8",
     )  # fmt: skip
     assert result.exit_code == 0
     settings, options = served[0]
     assert settings == Settings(
         upstream="http://h", aliases={"fast": "llama=8b", "a": "b"}, strip_usage=True,
         connect_timeout=1, read_timeout=2, keep_alive=3.5, max_streams=4, max_event_size=5,
-        max_request_size=6, shutdown_timeout=7,
+        max_request_size=6, shutdown_timeout=7, request_timeout=8,
     )  # fmt: skip
     assert options == {"host": "::1", "port": 0, "demo": False, "log_level": "error"}
 
@@ -808,6 +831,7 @@ def test_the_demonstration(served: Served) -> None:
         (["--demo", "--alias", "=a"], "an alias is NAME=MODEL"),
         (["--demo", "--keep-alive", "0"], "keep_alive must be more than 0"),
         (["--demo", "--port", "70000"], "--port"),
+        (["--demo", "--host", "a" * 70], "label"),
     ],
 )
 def test_options_that_cannot_be_meant(arguments: list[str], message: str, served: Served) -> None:
@@ -817,10 +841,19 @@ def test_options_that_cannot_be_meant(arguments: list[str], message: str, served
     assert not served
 
 
+def test_a_key_that_cannot_be_sent(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCHUNK_CLIENT_KEY", "hush hush")
+    result = run("gateway", "--demo", env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "client_key must be printable ASCII" in re.sub(r"[\s│]+", " ", result.stderr)
+    assert "hush" not in result.output
+    assert not served
+
+
 def test_help_states_the_defaults_of_the_gateway() -> None:
     printed = run("gateway", "--help", env={"COLUMNS": "200"}).stdout
     optional = [f for f in fields(Settings) if f.type in {"int", "float"}]
-    assert len(optional) == 7
+    assert len(optional) == 8
     for field in optional:
         option = field.name.replace("_", "-")
         line = next(line for line in printed.splitlines() if f"--{option} " in line)

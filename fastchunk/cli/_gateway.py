@@ -7,6 +7,7 @@ Out: a gateway that runs until it is told to end.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -27,17 +28,22 @@ def aliases_of(pairs: Iterable[str]) -> dict[str, str]:
     return aliases
 
 
-def run(upstream: str | None, options: dict[str, Any], *, demo: bool, **where: Any) -> None:
+def run(
+    upstream: str | None, options: dict[str, Any], *, demo: bool, host: str, **where: Any
+) -> None:
     """Run the gateway; options that are None were not given, and have the gateway's defaults."""
     if demo == (upstream is not None):
         raise typer.BadParameter("give either --upstream URL or --demo")
     try:
         from fastchunk.gateway import Settings, serve  # noqa: PLC0415
+        from fastchunk.gateway.server import with_keys  # noqa: PLC0415
     except ImportError as error:
         sys.exit(f"fastchunk: {error}")
     given = {name: value for name, value in options.items() if value is not None}
     try:
         settings = Settings(upstream=upstream or "http://demo.invalid", **given)
+        settings = with_keys(settings, os.environ)
+        host.encode("idna")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    serve(settings, demo=demo, **where)
+    serve(settings, demo=demo, host=host, **where)

@@ -6,9 +6,10 @@ Out: what was read, as soon as there is something: never waiting for a buffer to
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import cast
@@ -49,6 +50,8 @@ def _opened(path: str) -> Iterator[Callable[[int], bytes | None]]:
     elif sys.stdin is None:
         raise ValueError("it is closed")
     else:
+        with suppress(OSError, ValueError):  # it is no file
+            os.set_blocking(sys.stdin.fileno(), True)  # or nothing yet would look like the end
         yield cast(BufferedReader, sys.stdin.buffer).read1
 
 

@@ -79,6 +79,12 @@ class Output:
         self.text(text, style)
         self.end_line()
 
+    def document(self, text: str) -> None:
+        """Write a JSON document on a line of its own, still JSON where a terminal is to see it."""
+        if self._is_terminal:
+            text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        self.line(text)
+
     def end_line(self) -> None:
         """Go to the next line, unless none is begun."""
         if self._in_line:
@@ -97,7 +103,8 @@ class Output:
 
 
 def _complain(message: str) -> None:
-    typer.echo(f"fastchunk: {one_line(message)}", err=True)
+    if sys.stderr is not None:  # it may be closed
+        typer.echo(f"fastchunk: {one_line(message)}", err=True)
 
 
 @contextmanager

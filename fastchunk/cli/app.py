@@ -132,6 +132,10 @@ def gateway(  # noqa: PLR0913, PLR0917
         float | None,
         typer.Option(show_default="600", help="Seconds that the upstream may be silent."),
     ] = None,
+    request_timeout: Annotated[
+        float | None,
+        typer.Option(show_default="60", help="Seconds that a client may be silent in a request."),
+    ] = None,
     keep_alive: Annotated[
         float | None,
         typer.Option(show_default="15", help="Seconds of silence, then a comment to the client."),
@@ -160,6 +164,7 @@ def gateway(  # noqa: PLR0913, PLR0917
         "strip_usage": strip_usage,
         "connect_timeout": connect_timeout,
         "read_timeout": read_timeout,
+        "request_timeout": request_timeout,
         "keep_alive": keep_alive,
         "max_streams": max_streams,
         "max_event_size": max_event_size,
