@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tracemalloc
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import given, settings
@@ -50,13 +50,38 @@ WHOLE = ENCODER.content("Hello, ") + ENCODER.content("世界\n") + ENCODER.finis
 DONE = ENCODER.done()
 MIRRORED = StreamEncoder(models, model="m", id="c", created=1)
 CLEAN = MIRRORED.content("Hi") + MIRRORED.finish("stop") + MIRRORED.done()
+KEYS = ("FASTCHUNK_CLIENT_KEY", "FASTCHUNK_UPSTREAM_KEY")
+UNSET = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", *KEYS)
 
 
 def run(*arguments: str, data: bytes = b"", env: dict[str, str] | None = None) -> Result:
-    runner = CliRunner(env=dict.fromkeys(("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE")))
+    runner = CliRunner(env=dict.fromkeys(UNSET))
     result = runner.invoke(app, arguments, input=data, env=env)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Give a function that runs a command on a terminal, and returns all that this shows."""
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    master, end = os.openpty()
+    with os.fdopen(master, "rb", buffering=0) as shown, os.fdopen(end, "w") as streams:
+
+        def run_there(*arguments: str, data: bytes, term: str = "xterm") -> str:
+            with monkeypatch.context() as patch:
+                patch.setenv("TERM", term)
+                patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+                patch.setattr(sys, "stdout", streams)
+                patch.setattr(sys, "stderr", streams)
+                app(arguments, standalone_mode=False)
+            streams.write("\0")  # the end: no command shows it
+            streams.flush()
+            seen = b"".join(iter(lambda: shown.read(1), b"\0"))
+            return seen.decode().replace("\r\n", "\n")
+
+        yield run_there
 
 
 def delta(**fields: Any) -> bytes:
@@ -145,26 +170,49 @@ def test_names_cannot_break_out_of_their_labels() -> None:
     assert text == "[tool call 0: f\\n\\x1b[2J\\u2028] \n"
 
 
-def test_terminals_get_styles_and_no_control_characters() -> None:
-    terminal = {"FORCE_COLOR": "1", "TERM": "xterm"}
+def test_terminals_get_styles_and_no_control_characters(terminal: Callable[..., str]) -> None:
     data = ENCODER.reasoning("Hm") + ENCODER.content("\x1b[2Jred\x07\r\n") + WHOLE + DONE
-    assert run("read", "-", data=data, env=terminal).stdout == (
+    assert terminal("read", "-", data=data) == (
         "\x1b[1m[reasoning] \x1b[0m\x1b[2mHm\x1b[0m\n"
         "\x1b[1m[answer] \x1b[0m\\x1b[2Jred\\x07\\r\nHello, 世界\n"
     )
-    document = ENCODER.content("\x7f\x9b")
-    (shown,) = run("read", "-", "--json", data=document, env=terminal).stdout.splitlines()
-    assert shown == document[6:-2].decode().replace("\x7f\x9b", "\\u007f\\u009b")
-    dumb = run("read", "-", data=data, env=terminal | {"TERM": "dumb"}).stdout
+    dumb = terminal("read", "-", data=data, term="dumb")
     assert dumb == "[reasoning] Hm\n[answer] \\x1b[2Jred\\x07\\r\nHello, 世界\n"
+
+
+def test_what_is_no_terminal_gets_every_character() -> None:
+    data = ENCODER.reasoning("Hm") + ENCODER.content("\x1b[2Jred\x07\r\n") + WHOLE + DONE
+    text = "\x1b[2Jred\x07\r\nHello, 世界\n"
     piped = run("read", "-", data=data).stdout_bytes
-    assert piped.endswith("[answer] \x1b[2Jred\x07\r\nHello, 世界\n".encode())
+    assert piped.decode() == f"[reasoning] Hm\n[answer] {text}"
+    coloured = run("read", "-", data=data, env={"FORCE_COLOR": "1", "TERM": "xterm"}).stdout_bytes
+    assert coloured.decode() == (
+        f"\x1b[1m[reasoning] \x1b[0m\x1b[2mHm\x1b[0m\n\x1b[1m[answer] \x1b[0m{text}"
+    )
 
 
-def test_a_message_does_not_fall_into_a_line_of_the_text() -> None:
+@pytest.mark.parametrize(
+    ("command", "data"),
+    [
+        (["read", "--json"], ENCODER.content("\x7f\x9b2J\u2028")),
+        (["read", "--answer"], ENCODER.content("\x7f\x9b2J\u2028")),
+        (["check", "--json"], b"event: error\ndata: \x7f\xc2\x9b2J\xe2\x80\xa8\n\n"),
+    ],
+)
+def test_json_is_json_on_a_terminal_too(
+    command: list[str], data: bytes, terminal: Callable[..., str]
+) -> None:
+    data += ENCODER.finish("stop") + DONE
+    seen = terminal(*command, "-", data=data)
+    assert "\\u007f\\u009b2J\u2028" in seen
+    piped = run(*command, "-", data=data, env={"FORCE_COLOR": "1", "TERM": "xterm"}).stdout
+    assert "\x7f\x9b2J\u2028" in piped
+    assert [*map(json.loads, seen.split("\n")[:-1])] == [*map(json.loads, piped.split("\n")[:-1])]
+
+
+def test_a_message_does_not_fall_into_a_line_of_the_text(terminal: Callable[..., str]) -> None:
     data = ENCODER.content("half a li") + b"data: {\n\n" + ENCODER.content("ne") + DONE
-    terminal = {"FORCE_COLOR": "1", "TERM": "xterm"}
-    assert "half a li\nfastchunk: event 2, byte" in run("read", "-", data=data, env=terminal).output
+    assert "half a li\nfastchunk: event 2, byte" in terminal("read", "-", data=data)
     assert run("read", "-", data=data).stdout == "half a line\n"
 
 
@@ -544,13 +592,6 @@ def test_without_standard_output(
     assert capsys.readouterr().err == "fastchunk: standard output is closed\n"
 
 
-def test_without_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", None)
-    with pytest.raises(SystemExit) as caught, guarded():
-        next(reads("/missing", before=lambda: None))
-    assert caught.value.code == 2
-
-
 def test_an_interrupt_in_this_process(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         print("pending", end="")
@@ -562,18 +603,33 @@ def test_an_interrupt_in_this_process(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr() == ("pending", "")
 
 
+@contextmanager
+def closed_pipe() -> Iterator[TextIO]:
+    """Give a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        yield closed
+
+
 def test_a_pipe_that_nobody_reads_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def work() -> None:
         out = Output()
         out.line("something")
         out.flush()
 
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as closed, monkeypatch.context() as patch:
+    with closed_pipe() as closed, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", closed)
         with pytest.raises(SystemExit) as caught, guarded():
             work()
+    assert caught.value.code == 141
+
+
+def test_help_that_nobody_reads_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_pipe() as closed, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed)
+        with pytest.raises(SystemExit) as caught, guarded():
+            app(["read", "--help"])
     assert caught.value.code == 141
 
 
@@ -593,8 +649,8 @@ def test_a_failing_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @contextmanager
 def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-W", "error", "-m", "fastchunk", *arguments]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, cwd=ROOT, bufsize=0, **{**pipes, **options}) as popen:
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, bufsize=0, **pipes | options) as popen:
         try:
             yield popen
         finally:
@@ -621,6 +677,35 @@ def test_text_comes_before_the_stream_has_ended() -> None:
         assert (out, err, popen.returncode) == (b"\n", b"", 0)
 
 
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with process("read", "-", stdin=reader) as popen, os.fdopen(writer, "wb", buffering=0) as pipe:
+        os.close(reader)
+        for word in ("one", "two"):
+            pipe.write(ENCODER.content(word))
+            read_until(popen, word.encode())
+        pipe.write(ENCODER.finish("stop") + DONE)
+        out, err = popen.communicate(timeout=PATIENCE)
+        assert (out, err, popen.returncode) == (b"\n", b"", 0)
+
+
+def test_a_pipe_that_does_not_block_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with os.fdopen(reader) as stdin, os.fdopen(writer, "wb", buffering=0) as pipe:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        waits: list[Any] = []
+
+        def answer(*files: Any) -> None:
+            waits.append(files)
+            pipe.write(b"more") if len(waits) == 1 else pipe.close()
+
+        monkeypatch.setattr("fastchunk.cli._input.select", answer)
+        assert list(reads("-", before=lambda: None)) == [b"more"]
+        assert len(waits) == 2
+
+
 def test_problems_come_before_the_stream_has_ended() -> None:
     with process("check", "-") as popen:
         assert popen.stdin is not None
@@ -641,23 +726,36 @@ def test_a_pipe_that_nobody_reads(command: list[str]) -> None:
         assert b"Exception" not in err
 
 
-def test_nothing_yet_is_not_the_end() -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    with process("read", "-", stdin=reader) as popen, os.fdopen(writer, "wb", 0) as pipe:
-        os.close(reader)
-        pipe.write(ENCODER.content("begun"))
-        read_until(popen, b"begun")
-        pipe.write(ENCODER.content("ended") + ENCODER.finish("stop") + DONE)
-        read_until(popen, b"ended")
-        assert popen.wait(PATIENCE) == 0
+@pytest.mark.parametrize("arguments", [[], ["--version"], ["--help"], ["read", "--help"]])
+def test_help_that_nobody_reads(arguments: list[str]) -> None:
+    with closed_pipe() as closed, process(*arguments, stdout=closed) as popen:
+        _, err = popen.communicate(timeout=PATIENCE)
+        assert (err, popen.returncode) == (b"", 141)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["read", "missing"], 2), (["read", "-"], 1), (["read"], 141)],
+)
+def test_messages_that_nobody_reads(arguments: list[str], status: int) -> None:
+    with closed_pipe() as closed, process(*arguments, stderr=closed) as popen:
+        out, _ = popen.communicate(b"data: {\n\n" + WHOLE, timeout=PATIENCE)
+        assert out.decode() == ("Hello, 世界\n" if status == 1 else "")
+        assert popen.returncode == status
+
+
+def test_without_standard_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit) as caught:
+        app(["read", str(tmp_path / "missing")])
+    assert caught.value.code == 2
 
 
 def test_an_interrupt() -> None:
-    # A shell lets what runs in the background ignore it.
-    with process(
-        "read", "-", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ) as popen:
+    def heed() -> None:  # a shell lets what runs in the background ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with process("read", "-", preexec_fn=heed) as popen:
         assert popen.stdin is not None
         popen.stdin.write(ENCODER.content("begun"))
         read_until(popen, b"begun")
@@ -831,7 +929,6 @@ def test_the_demonstration(served: Served) -> None:
         (["--demo", "--alias", "=a"], "an alias is NAME=MODEL"),
         (["--demo", "--keep-alive", "0"], "keep_alive must be more than 0"),
         (["--demo", "--port", "70000"], "--port"),
-        (["--demo", "--host", "a" * 70], "label"),
     ],
 )
 def test_options_that_cannot_be_meant(arguments: list[str], message: str, served: Served) -> None:
@@ -841,12 +938,20 @@ def test_options_that_cannot_be_meant(arguments: list[str], message: str, served
     assert not served
 
 
-def test_a_key_that_cannot_be_sent(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FASTCHUNK_CLIENT_KEY", "hush hush")
-    result = run("gateway", "--demo", env={"COLUMNS": "200"})
+@pytest.mark.parametrize("key", KEYS)
+def test_keys_that_cannot_be_meant(key: str, served: Served) -> None:
+    result = run("gateway", "--demo", env={key: "a b"})
     assert result.exit_code == 2
-    assert "client_key must be printable ASCII" in re.sub(r"[\s│]+", " ", result.stderr)
-    assert "hush" not in result.output
+    assert f"{key.removeprefix('FASTCHUNK_').lower()} must be printable ASCII" in result.stderr
+    assert not served
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "\udcff"])
+def test_a_host_that_no_name_can_be(host: str, served: Served) -> None:
+    result = run("gateway", "--demo", "--host", host)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("fastchunk: cannot listen on ")
+    assert result.stderr.count("\n") == 1
     assert not served
 
 

@@ -166,7 +166,7 @@ class Check:
 
     def _report(self, oddity: Oddity) -> None:
         if self._as_json:
-            self._out.document(msgspec.json.encode(oddity).decode())
+            self._out.document(msgspec.json.encode(oddity))
         else:
             self._out.line(oddity.line(self._name), "bold" if oddity.level == "problem" else "")
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import typer
 
+from ._output import CANNOT_LISTEN, complain
+
 __all__ = ["aliases_of", "run"]
 
 
@@ -43,7 +45,16 @@ def run(
     try:
         settings = Settings(upstream=upstream or "http://demo.invalid", **given)
         settings = with_keys(settings, os.environ)
-        host.encode("idna")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    _check_host(host)
     serve(settings, demo=demo, host=host, **where)
+
+
+def _check_host(host: str) -> None:
+    """Refuse what no host can be named, which uvicorn would pass on as an exception."""
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        complain(f"cannot listen on {host}: {error}")
+        raise typer.Exit(CANNOT_LISTEN) from error

@@ -6,13 +6,13 @@ Out: what was read, as soon as there is something: never waiting for a buffer to
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from io import BufferedReader
+from contextlib import ExitStack, contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import cast
+from select import select
+from typing import Any
 
 __all__ = ["Unreadable", "reads"]
 
@@ -31,28 +31,34 @@ def reads(path: str, before: Callable[[], None]) -> Iterator[bytes]:
     name = "standard input" if path == "-" else path
     with ExitStack() as stack:
         with _reporting(name):
-            read = stack.enter_context(_opened(path))
+            file = stack.enter_context(_opened(path))
         while True:
             before()
             with _reporting(name):
-                data = read(_SIZE)
+                data = _read(file)
             if not data:
                 return
             yield data
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Callable[[int], bytes | None]]:
-    """Give a function that reads what there is, at least a byte, and waits only for that."""
+def _opened(path: str) -> Iterator[RawIOBase]:
+    """Give the file without a buffer, so that a read gives what there is."""
     if path != "-":
         with Path(path).open("rb", buffering=0) as file:
-            yield file.read
+            yield file
     elif sys.stdin is None:
         raise ValueError("it is closed")
     else:
-        with suppress(OSError, ValueError):  # it is no file
-            os.set_blocking(sys.stdin.fileno(), True)  # or nothing yet would look like the end
-        yield cast(BufferedReader, sys.stdin.buffer).read1
+        buffer: Any = sys.stdin.buffer
+        yield getattr(buffer, "raw", buffer)  # bytes in memory have no buffer
+
+
+def _read(file: RawIOBase) -> bytes:
+    """Read at least a byte unless the input ends, even if reading does not block."""
+    while (data := file.read(_SIZE)) is None:
+        select([file], [], [])
+    return data
 
 
 @contextmanager

@@ -15,8 +15,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -25,17 +25,19 @@ from rich.style import Style
 from ._input import Unreadable
 
 __all__ = [
+    "CANNOT_LISTEN",
     "INTERRUPTED",
     "ODD",
     "PIPE_CLOSED",
     "UNUSABLE",
     "Output",
+    "complain",
     "guarded",
     "one_line",
     "visible",
 ]
 
-ODD, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+ODD, UNUSABLE, CANNOT_LISTEN, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 """Exit statuses; the last two are those of a shell for SIGINT and SIGPIPE."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -60,7 +62,7 @@ class Output:
             raise OSError(errno.EBADF, "standard output is closed")
         console = Console(file=sys.stdout)
         self._file = sys.stdout.buffer
-        self._is_terminal = console.is_terminal
+        self._is_terminal = sys.stdout.isatty()
         self._is_styled = console.color_system is not None and not console.legacy_windows
         self._in_line = False
 
@@ -79,8 +81,9 @@ class Output:
         self.text(text, style)
         self.end_line()
 
-    def document(self, text: str) -> None:
-        """Write a JSON document on a line of its own, still JSON where a terminal is to see it."""
+    def document(self, data: bytes) -> None:
+        """Write a JSON document on a line of its own; on a terminal, too, it stays JSON."""
+        text = data.decode()
         if self._is_terminal:
             text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
         self.line(text)
@@ -99,12 +102,14 @@ class Output:
         if self._is_terminal:
             self.end_line()
         self.flush()
-        _complain(message)
+        complain(message)
 
 
-def _complain(message: str) -> None:
-    if sys.stderr is not None:  # it may be closed
+def complain(message: str) -> None:
+    """Write a message on standard error, if anybody takes it."""
+    with suppress(OSError):
         typer.echo(f"fastchunk: {one_line(message)}", err=True)
+    _flush(sys.stderr)
 
 
 @contextmanager
@@ -117,18 +122,27 @@ def guarded() -> Iterator[None]:
     except BrokenPipeError:
         _leave(PIPE_CLOSED)
     except Unreadable as error:
-        _complain(str(error))
+        complain(str(error))
         _leave(UNUSABLE)
     except OSError as error:
-        _complain(error.strerror or str(error))
+        complain(error.strerror or str(error))
         _leave(UNUSABLE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich and typer make it a 1
+            _leave(PIPE_CLOSED)
+        raise
 
 
 def _leave(status: int) -> NoReturn:
-    """Exit, with what is pending written; or dropped where nobody takes it, as Python would say."""
-    if sys.stdout is not None:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _flush(sys.stdout)
+    _flush(sys.stderr)
     raise SystemExit(status)
+
+
+def _flush(file: TextIO | None) -> None:
+    """Write what is pending; drop it where nobody takes it, as Python's end would fail at it."""
+    if file is not None:
+        try:
+            file.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())

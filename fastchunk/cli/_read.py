@@ -130,7 +130,7 @@ class Documents:
     def take(self, item: Item) -> None:
         """Write a chunk; a line end in a document is white space between its tokens."""
         if item.chunk is not None and item.data is not None:
-            self._out.document(item.data.replace(b"\n", b" ").decode())
+            self._out.document(item.data.replace(b"\n", b" "))
 
     def end(self, reading: Reading) -> None:
         """Do nothing: all is written."""
@@ -150,7 +150,7 @@ class Answer:
 
     def end(self, reading: Reading) -> None:  # noqa: ARG002
         """Write what the chunks add up to."""
-        self._out.document(encode(self._answer.result()).decode())
+        self._out.document(encode(self._answer.result()))
 
 
 class Stats:
