@@ -82,7 +82,8 @@ class Relay:
             if on_chunk
             else Learner(partial(forwarder, counts=self._seen), None, self._changed)
         )
-        self._shortcut: Callable[[bytes], bytes | None] | None = None  # if nothing is pending
+        # The learner's, where nothing is pending: then a read needs no splitting.
+        self._shortcut: Callable[[bytes], bytes | None] | None = None
         self._ready: list[bytes] = []
         self._failure: BaseException | None = None
 

@@ -170,8 +170,8 @@ class ChunkStream(Generic[C]):
         self._learner: Learner[list[C | FastchunkError]] = Learner(
             partial(taker, counts=self._seen), self._decode
         )
+        # The learner's, where nothing is pending.
         self._shortcut: Callable[[bytes], list[C | FastchunkError] | None] | None = None
-        # only where nothing is pending
 
     @property
     def done(self) -> bool:
