@@ -39,7 +39,6 @@ __all__ = ["Gateway", "create_app"]
 
 log = logging.getLogger("fastchunk.gateway")
 
-_STREAM, _JSON = "text/event-stream", "application/json"
 _LEFT = 499  # what nginx logs for a client that closed its connection before the answer
 
 
@@ -180,13 +179,11 @@ class Gateway:
 
     async def _complete(self, call: _Call, asked: Completion) -> int:
         async with self._answered(call, asked.body) as upstream:
-            kind, changing = upstream.content_type, asked.model is not None or asked.strip_usage
-            if encoded(upstream) and changing and kind in {_STREAM, _JSON}:
-                text = "the upstream's answer is encoded in a way that was not asked for"
-                raise Failure(502, "upstream_encoded", text)
-            if kind == _STREAM and not encoded(upstream):
+            if upstream.content_type == "text/event-stream":
+                _refuse_encoded(upstream)
                 await self._stream(call, upstream, asked)
-            elif asked.model is not None and kind == _JSON:
+            elif asked.model is not None and upstream.content_type == "application/json":
+                _refuse_encoded(upstream)
                 await self._restamp(call, upstream, asked.model)
             else:
                 self.note(await pass_on(upstream, call.send))
@@ -230,7 +227,8 @@ class Gateway:
         """Answer with an unstreamed answer, once all of it is there."""
         body = restamped(await read_answer(upstream, self.settings.max_event_size), model)
         begin = start(upstream, same_body=False)
-        begin["headers"].append((b"content-length", b"%d" % len(body)))
+        if upstream.status != 204:  # RFC 9110, 8.6: it has none
+            begin["headers"].append((b"content-length", b"%d" % len(body)))
         await call.send(begin)
         await call.send({"type": "http.response.body", "body": body})
 
@@ -260,6 +258,13 @@ class _Endpoint:
             await failure.response()(scope, receive, send)
         finally:
             metrics.requests.labels(self._route, str(status)).inc()
+
+
+def _refuse_encoded(upstream: aiohttp.ClientResponse) -> None:
+    """Raise `Failure` if the answer cannot be read, and so would get past the relay."""
+    if encoded(upstream):
+        text = "the upstream's answer is encoded in a way that was not asked for"
+        raise Failure(502, "upstream_encoded", text)
 
 
 async def _health(_: Request) -> Response:

@@ -39,10 +39,10 @@ _GRACE = 1  # seconds: after an open stream was told to end, for its client to t
 # Over the five seconds that HTTP clients keep an idle connection: they close first, and no request
 # is sent into a connection that is just being closed.
 _IDLE = 30
-_MAX_HEAD = 64 * 1024
-_TOO_LARGE = (
+_MOST_HEAD = 64 * 1024
+_HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b"
 )
 _UPSTREAM_KEY = "FASTCHUNK_UPSTREAM_KEY"
 _CLIENT_KEY = "FASTCHUNK_CLIENT_KEY"
@@ -103,38 +103,6 @@ def running(app: ASGIApp) -> Iterator[str]:
         thread.join()
 
 
-class _Protocol(HttpToolsProtocol):
-    """Bounds the head of a request, which the parser would collect without end."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._size = 0
-        self._head: int | None = None  # how much of a head has come, but for the read it began in
-
-    def on_message_begin(self) -> None:
-        """Take note of a new request."""
-        super().on_message_begin()
-        self._head = -self._size
-
-    def on_headers_complete(self) -> None:
-        """Take note of the end of the head."""
-        super().on_headers_complete()
-        self._head = None
-
-    def data_received(self, data: bytes) -> None:
-        """Refuse a head that is too large; pass everything else on to the parser."""
-        self._size = len(data)
-        super().data_received(data)
-        if self._head is None or self.transport.is_closing():
-            return
-        self._head += len(data)
-        if self._head > _MAX_HEAD:
-            text = f"the head of the request is larger than {_MAX_HEAD:,} bytes"
-            body = Failure(431, "head_too_large", text).body()
-            self.transport.write(_TOO_LARGE % (len(body), body))
-            self.transport.close()
-
-
 class _Server(uvicorn.Server):
     """Ends streams that take too long, and the process with status 0 when it is told to end."""
 
@@ -158,6 +126,44 @@ class _Server(uvicorn.Server):
         """Close what is still open: its clients do not read."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+
+class _Protocol(HttpToolsProtocol):
+    """Refuses heads and trailers without an end, which the parser would keep as they grow.
+
+    The limit is this server's: behind another one, that one has to have its own.
+    """
+
+    _unparsed = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what was read, and count it until something comes of it."""
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > _MOST_HEAD and not self.transport.is_closing():
+            self._refuse()
+
+    def on_headers_complete(self) -> None:
+        """Begin a request."""
+        self._unparsed = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a request's body."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._unparsed = 0
+        super().on_message_complete()
+
+    def _refuse(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # no answer is being written
+            text = f"the request's head is larger than {_MOST_HEAD:,} bytes"
+            body = Failure(431, "head_too_large", text).body()
+            self.transport.write(_HEAD_TOO_LARGE % (len(body), body))
+        self.transport.close()
 
 
 def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:

@@ -120,6 +120,25 @@ def test_an_unstreamed_answer_is_restamped(body: bytes, expected: bytes) -> None
     assert response.headers.get_list("x-id") == ["1", "2"]
 
 
+def test_an_unstreamed_answer_may_be_encoded() -> None:
+    fields = JSON, "content-encoding: x-odd"
+    with replying(*fields, body=b"odd") as server, gateway(server.url, aliases={"a": "m"}) as url:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=REQUEST) as response:
+            assert b"".join(response.iter_raw()) == b"odd"
+        assert ask(url, {**REQUEST, "model": "a"}).status_code == 502
+
+
+def test_an_answer_without_content_has_no_length() -> None:
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 204 No\r\ncontent-type: application/json\r\n\r\n")
+
+    with through(script, aliases={"a": "m"}) as url:
+        response = ask(url, {**REQUEST, "model": "a"})
+    assert response.status_code == 204
+    assert "content-length" not in response.headers
+
+
 def test_without_an_alias_an_unstreamed_answer_is_passed_on() -> None:
     with replying(JSON, body=b'{"model" : "m"}') as server, gateway(server.url) as url:
         assert ask(url, {"model": "m"}).content == b'{"model" : "m"}'

@@ -115,17 +115,12 @@ def test_a_stream_that_is_not_encoded_may_say_so(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", ["x-odd", "x-gzip", "gzip, identity", "gzip, gzip"])
-def test_a_stream_that_cannot_be_decoded_is_passed_on_where_nothing_is_to_be_changed(
-    coding: str,
-) -> None:
+def test_a_stream_that_cannot_be_decoded_does_not_get_past_the_relay(coding: str) -> None:
     with (
         replying(SSE, f"content-encoding: {coding}", body=b"odd") as server,
-        gateway(server.url, aliases={"alias": "m"}) as url,
-        httpx.stream("POST", f"{url}/v1/chat/completions", json=REQUEST) as response,
+        gateway(server.url) as url,
     ):
-        assert b"".join(response.iter_raw()) == b"odd"
-        assert response.headers["content-encoding"] == coding
-        refused = ask(url, {**REQUEST, "model": "alias"})
+        refused = ask(url)
     assert refused.status_code == 502
     assert refused.json()["error"]["code"] == "upstream_encoded"
 
