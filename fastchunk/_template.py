@@ -179,33 +179,57 @@ class Counts(Protocol):
 def forwarder(like: Template, counts: Counts) -> Callable[[bytes], bytes | None]:
     """Build the function that forwards a read of events like the template; None if it is another.
 
-    One event is done with here, as `match` would do: a gateway's caches are cold when the next
-    read comes, and then each call of a function costs about as much as the work.
+    It does what `match` does, for texts without paddings, itself: a gateway's caches are cold when
+    the next read comes, and then a call costs about as much as the work. It takes a tenth less for
+    four events a read, a third less for one.
     """
-    came, match, unchanged = like.came, like.match, like.unchanged
-    prefix, suffix = _DATA + came.before, came.after + _END
-    left_prefix, left_suffix = like.prefix, like.suffix
-    begin, after = len(prefix), len(suffix)
-    room = 0 if came.middle else 2 * begin + after
+    if like.came.middle:
+        return _padded_forwarder(like, counts)
+    prefix, suffix = _DATA + like.came.before, like.came.after + _END
+    between, begin = suffix + prefix, len(prefix)
+    step, after = len(between), len(suffix)
+    tail, unchanged = suffix[:_TAIL], like.unchanged
+    left_prefix, left_between, left_suffix = like.prefix, like.between, like.suffix
 
     def forward(data: bytes) -> bytes | None:
         last = len(data) - after
-        if last < room:
-            span = data[begin:last]
-            if prefix + span + suffix != data:
-                return None
-            try:
+        try:
+            if last < begin + step:  # one event
+                left = data[begin:last]
+                if prefix + left + suffix != data:
+                    return None
                 _decode_string(data[begin - 1 : last + 1])
-            except ValueError:
-                return None
-            counts.chunks += 1
-            return data if unchanged else left_prefix + span + left_suffix
-        matched = match(data)
+                count = 1
+            else:
+                if not data.endswith(suffix):
+                    return None
+                texts, at, index = [], begin, data.index
+                while at <= last:
+                    end = index(tail, at)
+                    texts.append(data[at:end])
+                    at = end + step
+                count = len(texts)
+                if prefix + between.join(texts) + suffix != data:
+                    return None
+                if len(_decode_strings(b'["' + b'",\n"'.join(texts) + b'"]')) != count:
+                    return None
+                left = b"" if unchanged else left_between.join(texts)
+        except ValueError:  # not found, or no UTF-8, or no JSON
+            return None
+        counts.chunks += count
+        return data if unchanged else left_prefix + left + left_suffix
+
+    return forward
+
+
+def _padded_forwarder(like: Template, counts: Counts) -> Callable[[bytes], bytes | None]:
+    def forward(data: bytes) -> bytes | None:
+        matched = like.match(data)
         if matched is None:
             return None
         spans = matched[0]
         counts.chunks += len(spans)
-        if unchanged:
+        if like.unchanged:
             return data
         return like.events(like.leaving(spans) if like.moved else spans)
 
