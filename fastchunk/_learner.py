@@ -49,7 +49,7 @@ TEXTS = {
 _PADDING = re.compile(_STRING % b"(?:obfuscation|p)")
 """What OpenAI and Mistral send to hide how long a text is."""
 
-_CONTENT_OF_LOGPROBS = re.compile(rb'"logprobs"[ \t]*:[ \t]*\{[ \t]*"content"')
+_TOKENS = re.compile(rb'"logprobs"[ \t]*:[ \t]*\{[ \t]*"content"[ \t]*:[ \t]*[\[n]')
 _BACKSLASH = 0x5C
 
 _DECODES = (models.decode, wire.decode)
@@ -153,11 +153,11 @@ def _model(decode: Callable[[bytes], Any], name: str, cut: Cut) -> tuple[Any, bo
 
     None if chunks are not like it: if the text is not the only delta's or one of several under its
     key, if anything else could be changed, or if two decodes differ in more than the padding: the
-    mirror makes up an id that is missing.
+    mirror makes up an id that is missing, and reads the clock where there is no time.
     """
-    if decode not in _DECODES:
-        return None
     marked = cut.around(MARK, b"")
+    if decode not in _DECODES or (decode is models.decode and not wire.decode(marked).created):
+        return None
     model: Any = decode(marked)
     other: Any = decode(cut.around(MARK, _PADDING_MARK))
     padded = getattr(other, "obfuscation", None) == _raw(_PADDING_MARK)  # the mirror lacks it
@@ -180,8 +180,8 @@ def has_one(data: bytes, name: str) -> bool:
     r"""Tell whether it is plain that one key at most is that of the only choice's delta.
 
     Without a `\u`, a document spells a key in one way. With one such `choices` and one such `delta`
-    there are no others that a reader could prefer, and a `content` right inside of `logprobs` is
-    not the delta's own.
+    there are no others that a reader could prefer, and a `content` right inside of `logprobs`, if
+    it is no string, is neither the delta's own nor taken for it.
     """
     if _BACKSLASH in data and data.find(b"\\u") >= 0:
         return False
@@ -189,7 +189,7 @@ def has_one(data: bytes, name: str) -> bool:
         return False
     count = data.count(b'"%b"' % name.encode())
     if count > 1 and name == "content":
-        count -= len(_CONTENT_OF_LOGPROBS.findall(data))
+        count -= len(_TOKENS.findall(data))
     return count == 1
 
 

@@ -32,7 +32,7 @@ from ._typed import Lists, keep, lists_of
 from .codec import encode_tree, one_line, tolerant_decoder
 from .edit import DROP, Drop, edit
 from .errors import InvalidChunk
-from .sse import MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
+from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
 from .stream import Observer, is_whole
 
 __all__ = ["Relay"]
@@ -82,6 +82,7 @@ class Relay:
             if on_chunk
             else Learner(partial(forwarder, counts=self._seen), None, self._changed)
         )
+        self._written = False  # whether anything has left yet
         # The learner's, where nothing is pending: then a read needs no splitting.
         self._shortcut: Callable[[bytes], bytes | None] | None = None
         self._ready: list[bytes] = []
@@ -144,7 +145,8 @@ class Relay:
         out = self._repeated(whole) if whole is not data else None
         if out is None:
             out = self._forward(whole) if whole else b""
-        if self._splitter.idle:
+        self._written = self._written or bool(out)
+        if self._splitter.idle and self._written:
             self._shortcut = self._learner.shortcut
         return out
 
@@ -281,11 +283,19 @@ class Relay:
         bare = self._parser.without_bom(block)
         fields = self._parser.parse(block)
         if fields.data is None:
-            return block
+            return self._still_marked(block) if bare.startswith(BOM) else block
         left = self._left(fields.data, self._seen.observe(fields.data, fields.event))
         if left is fields.data:
             return block
         return b"" if left is None else block.removesuffix(bare) + _with_data(bare, left)
+
+    def _still_marked(self, block: bytes) -> bytes:
+        """Return a block that a byte order mark keeps from being an event.
+
+        If all before it was withheld, it is what the client's stream begins with, and one mark is
+        ignored there: it gets another one.
+        """
+        return block if self._written or any(self._ready) else BOM + block
 
     def _left(self, data: bytes, chunk: Chunk | None) -> bytes | None:
         """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
@@ -388,9 +398,12 @@ def _framed(data: bytes | None) -> bytes:
 
 def _with_data(block: bytes, data: bytes) -> bytes:
     """Put new data into a block: one data line in the first one's place, the other lines as is."""
-    parts, placed = [], False
+    parts: list[bytes] = []
+    placed = False
     for line, end in _LINE.findall(block):
         if line != b"data" and not line.startswith(b"data:"):
+            if line + end == b"\n" and parts and parts[-1][-1:] == b"\r":
+                parts[-1] = parts[-1][:-1] + b"\n"  # or the two would be one line end
             parts.append(line + end)
         elif not placed:
             placed = True

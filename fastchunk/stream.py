@@ -121,7 +121,7 @@ class Observer:
         if chunk.usage and is_chunk:
             self.usage = _own_usage(chunk.usage)
         if chunk.error is not UNSET and chunk.error is not None:
-            self.error = deepcopy(chunk.error)
+            self.error = _own_error(chunk.error)
         return is_chunk
 
     def _observe_undecodable(self, data: bytes, event: str, error: InvalidChunk) -> None:
@@ -145,6 +145,14 @@ def _own_usage(usage: wire.UsageInfo) -> wire.UsageInfo:
     own.prompt_tokens_details = copy(usage.prompt_tokens_details)
     own.completion_tokens_details = copy(usage.completion_tokens_details)
     return own
+
+
+def _own_error(error: Any) -> Any:
+    """Copy an error; where it is nested too deeply for that, it is shared with its chunk."""
+    try:
+        return deepcopy(error)
+    except RecursionError:
+        return error
 
 
 def _parsed(data: bytes) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, edit, encode, wire
+from fastchunk import DROP, EventDecoder, EventTooLarge, InvalidChunk, Relay, edit, encode, wire
 from fastchunk._learner import MARK
 from fastchunk._template import Template
 from fastchunk.sse import blocks
@@ -335,6 +335,22 @@ def test_bad_utf8_in_one_event_of_a_read_is_that_events_own() -> None:
     assert (relay.chunks, relay.invalid) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"x":{"logprobs":{"content":"str"}},"choices":[{"delta":{"content":"Hi"}}]}',
+        '{"choices":[{"delta":{"logprobs":{"content":"str"},"content":"Hi"}}]}',
+        '{"choices":[{"delta":{"content":"Hi"},"logprobs":{"content":[]}}]}',
+    ],
+)
+def test_no_other_content_is_taken_for_the_text(document: str) -> None:
+    event = f"data: {document}\n\n".encode()
+    for reads in ([event] * 2, [event * 2], [chunk(), event * 2]):
+        assert relayed(reads, on_chunk=lambda one: one)[0] == b"".join(reads)
+        changed = event.replace(b'"Hi"', b'"[x]"')
+        assert relayed(reads, on_chunk=_redacted)[0].endswith(changed * 2)
+
+
 def test_a_chunk_returned_as_it_came_leaves_untouched() -> None:
     odd = b'data: { "choices" : [ ] , "unknown" : 1e5 , "model":"m"}\n\n'
     relay = Relay(on_chunk=lambda c: c)
@@ -408,6 +424,7 @@ _DUPLICATES = [
     '{"choices":[{"delta":{"content":"S"}}],"choices":[],"choices":[{"delta":{"content":"S"}}]}',
     '{"ch\\u006fices":[{"delta":{"content":"S"}}],"choices":[{"delta":{"content":"S"}}]}',
     '{"choices":[{"delta":{"content":"S"},"delta":{"content":"S"}}]}',
+    '{"choices":[{"delta":{"logprobs":{"content":null},"content":"S"}}]}',
     '{"choices":[{"d\\u0065lta":{"content":"S"},"delta":{"content":"S"}}]}',
 ]
 
@@ -549,6 +566,18 @@ def test_strip_usage() -> None:
         (
             b'id: 1\r\ndata: {"choices":[],"model":"m"}\r\n\r\n',
             b'id: 1\r\ndata: {"choices":[],"model":"a"}\r\n\r\n',
+        ),
+        (
+            b'data: {"choices":[],\rdata: "model":"m"}\n\n',
+            b'data: {"choices":[],"model":"a"}\n\n',
+        ),
+        (
+            b'data: {"choices":[],"model":"m"}\rdata:\nid: 5\n\n',
+            b'data: {"choices":[],"model":"a"}\rid: 5\n\n',
+        ),
+        (
+            b'data: {"choices":[],"model":"m"}\rdata:\r\r',
+            b'data: {"choices":[],"model":"a"}\r\r',
         ),
         (
             b'data: {"choices":[],"model":"m"}\rid: 5\n\n',
@@ -960,6 +989,30 @@ def test_what_is_no_template_is_decoded_every_time(event: bytes) -> None:
     assert out == event.replace(b'"model":"m"', b'"model":"a"') * 5
     assert relay.chunks == 5
     assert relay._learner.shortcut is None
+
+
+@pytest.mark.parametrize("withheld", [chunk(), USAGE, chunk() * 3])
+def test_no_mark_becomes_the_first_one_because_what_came_before_was_withheld(
+    withheld: bytes,
+) -> None:
+    hidden = b"\xef\xbb\xbf" + chunk('"hidden"')
+    raw = withheld + hidden + hidden + b"event: x\n\n"
+    for reads in ([raw], blocks(raw)):
+        for options in ({"on_chunk": lambda _: DROP}, {"strip_usage": True}):
+            out, relay = relayed(reads, **options)
+            events = len(EventDecoder().feed(out))
+            assert events == (0 if "on_chunk" in options else relay.events - (withheld == USAGE))
+            assert out.endswith(hidden * 2 + b"event: x\n\n")
+    assert relayed([chunk() + hidden])[0] == chunk() + hidden
+
+
+def test_no_depth_of_an_error_makes_the_relay_fail() -> None:
+    for depth in [10, *range(100, 1100, 50), 100_000]:
+        event = b'data: {"error":' + b"[" * depth + b"]" * depth + b"}\n\n"
+        for looking in (None, lambda _: None):
+            relay = Relay(on_chunk=looking)
+            assert relay.feed(event + chunk()) == event + chunk()
+            assert (relay.events, relay.chunks) == (2, 1)
 
 
 def test_a_dropped_first_block_takes_its_byte_order_mark_along() -> None:

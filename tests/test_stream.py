@@ -337,7 +337,8 @@ def test_a_family_of_ones_own_decodes_every_event() -> None:
 def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(family: Any) -> None:
     """Each event begins otherwise than the one before, and could be a template for the rest."""
     stream, tried = ChunkStream[Any](family), 0
-    event = 'data: {"id":"%s","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    head = '"id":"%s","created":1,"model":"m"'
+    event = f'data: {{{head},"choices":[{{"index":0,"delta":{{"content":"x"}}}}]}}\n\n'
     read = "".join(event % "ab"[n % 2] for n in range(300)).encode()
     use = stream._learner._use
 
@@ -378,3 +379,20 @@ def test_the_shortcut_is_taken_wherever_reads_are_cut(
         chunks = [one for i in range(0, len(raw), size) for one in stream.feed(raw[i : i + size])]
         assert chunks == [family.decode(event[6:])] * 10
     assert not any(taken), "an event was decoded"
+
+
+def test_a_time_that_the_mirror_makes_up_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    stream = ChunkStream(models)
+    before = stream.feed(event)[0].created
+    monkeypatch.setattr("time.time", lambda: before + 100.0)
+    (chunk,) = stream.feed(event)
+    assert chunk.created == before + 100
+
+
+@pytest.mark.parametrize("family", [models, wire])
+def test_no_depth_of_an_error_makes_the_stream_fail(family: Any) -> None:
+    for depth in range(100, 1100, 50):
+        stream = ChunkStream[Any](family)
+        assert stream.feed(b'data: {"error":' + b"[" * depth + b"]" * depth + b"}\n\n") == []
+        assert stream.error is not None or stream.invalid == 1
