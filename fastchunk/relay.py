@@ -280,22 +280,23 @@ class Relay:
         return changed
 
     def _forward_block(self, block: bytes) -> bytes:
-        bare = self._parser.without_bom(block)
+        is_first, bare = not self._parser.started, self._parser.without_bom(block)
         fields = self._parser.parse(block)
         if fields.data is None:
-            return self._still_marked(block) if bare.startswith(BOM) else block
+            return block if is_first else self._still_marked(block)
         left = self._left(fields.data, self._seen.observe(fields.data, fields.event))
         if left is fields.data:
             return block
         return b"" if left is None else block.removesuffix(bare) + _with_data(bare, left)
 
     def _still_marked(self, block: bytes) -> bytes:
-        """Return a block that a byte order mark keeps from being an event.
+        """Return a later block that is no event; a byte order mark may be what keeps it from it.
 
         If all before it was withheld, it is what the client's stream begins with, and one mark is
         ignored there: it gets another one.
         """
-        return block if self._written or any(self._ready) else BOM + block
+        is_first_out = not (self._written or any(self._ready))
+        return BOM + block if is_first_out and block.startswith(BOM) else block
 
     def _left(self, data: bytes, chunk: Chunk | None) -> bytes | None:
         """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""

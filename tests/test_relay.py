@@ -80,6 +80,7 @@ def test_unchanged_means_the_same_object() -> None:
         chunk().replace(b"\n", b"\r"),
         b"data: {\n\ndata: \xff\n\n" + chunk() + DONE,
         b"\xef\xbb\xbf" + chunk() + chunk(),
+        b"\xef\xbb\xbf\xef\xbb\xbf" + chunk() + b"\xef\xbb\xbf" + chunk(),
         b"data:" + chunk()[6:],
         b"\n\n\n: c\n\ndata\n\n",
         b'data: {"choices":[],\ndata: "model":"m"}\n\n',
