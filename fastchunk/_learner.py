@@ -78,8 +78,14 @@ class Learner(Generic[T]):
         self._change = change
         self._skip = self._skipped = self._chunks = 0
 
-    def learn(self, data: bytes, chunk: wire.ChatCompletionStreamResponse, chunks: int) -> bool:
-        """Look at an event that had to be decoded; tell whether there is a new shortcut.
+    def repeated(self, whole: bytes) -> T | None:
+        """Take whole blocks by the shortcut; None if there is none, or they are not like before."""
+        return self.shortcut(whole) if whole and self.shortcut else None
+
+    def learn(
+        self, data: bytes, chunk: wire.ChatCompletionStreamResponse, chunks: int
+    ) -> Callable[[bytes], T | None] | None:
+        """Look at an event that had to be decoded; return the new shortcut, if there is one.
 
         `chunks` is how many came up to this one: if more than this one have come since the last
         call, the shortcut was of use.
@@ -91,13 +97,14 @@ class Learner(Generic[T]):
         self._chunks = chunks
         self._skipped += 1
         if self._skipped <= self._skip:
-            return False
+            return None
         self._skip, self._skipped = min(2 * self._skip + 1, _MOST_SKIPPED), 0
         found = _cut(data, chunk)
         new = found and self._template_of(*found)
-        if new:
-            self.shortcut = self._use(new)
-        return bool(new)
+        if not new:
+            return None
+        self.shortcut = self._use(new)
+        return self.shortcut
 
     def _template_of(self, name: str, came: Cut) -> Template | None:
         try:

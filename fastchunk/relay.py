@@ -142,7 +142,7 @@ class Relay:
         if self._failure is not None:
             raise self._failure
         whole = self._splitter.feed(data)
-        out = self._repeated(whole) if whole is not data else None
+        out = self._learner.repeated(whole) if whole is not data else None
         if out is None:
             out = self._forward(whole) if whole else b""
         self._written = self._written or bool(out)
@@ -176,11 +176,6 @@ class Relay:
         except BaseException as error:
             self._fail(error)
             raise
-
-    def _repeated(self, whole: bytes) -> bytes | None:
-        """Forward whole blocks that were cut out of reads, if they are like one before."""
-        shortcut = self._learner.shortcut
-        return shortcut(whole) if whole and shortcut else None
 
     def _take_ready(self) -> bytes:
         ready = b"".join(self._ready)

@@ -219,10 +219,11 @@ class ChunkStream(Generic[C]):
                 return taken
         self._shortcut = None
         whole = self._splitter.feed(data)
-        items = self._repeated(whole) if whole is not data else None
+        cut_out = whole is not data and not self._seen.done  # what comes after is not looked at
+        items = self._learner.repeated(whole) if cut_out else None
         if items is None:
             items = self._items(whole)
-        if self._splitter.idle and not self._seen.done:  # what comes after is not looked at
+        if self._splitter.idle and not self._seen.done:
             self._shortcut = self._learner.shortcut
         return items
 
@@ -239,11 +240,6 @@ class ChunkStream(Generic[C]):
         if self.truncated and not self.done:
             items.append(TruncatedStream("the stream ended before it was complete", rest))
         return items
-
-    def _repeated(self, whole: bytes) -> list[C | FastchunkError] | None:
-        """Make the chunks of blocks that were cut out of reads, if they are like one before."""
-        shortcut = self._learner.shortcut
-        return shortcut(whole) if whole and shortcut and not self._seen.done else None
 
     def _items(self, whole: bytes) -> list[C | FastchunkError]:
         """Go through whole blocks one by one."""
@@ -271,7 +267,7 @@ class ChunkStream(Generic[C]):
         self, data: bytes, event: str, items: list[C | FastchunkError]
     ) -> Callable[[bytes], list[C | FastchunkError] | None] | None:
         """Take one event; return a new shortcut, if there is one, to try on the rest."""
-        seen, learner = self._seen, self._learner
+        seen = self._seen
         if seen.done:
             return None
         before = seen.invalid, seen.error
@@ -289,9 +285,9 @@ class ChunkStream(Generic[C]):
             items.append(seen.why_invalid)
         if seen.error is not before[1]:
             items.append(UpstreamError(seen.error))
-        if chunk is None or noted is None or not learner.learn(data, noted, seen.chunks):
+        if chunk is None or noted is None:
             return None
-        return learner.shortcut
+        return self._learner.learn(data, noted, seen.chunks)
 
 
 def is_whole(data: bytes) -> bool:
