@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 
 from ._failure import Failure
 
-__all__ = ["LOOK", "ClientLeft", "Upload", "body_length", "left", "read_body", "while_connected"]
+__all__ = ["LOOK", "ClientLeft", "Upload", "left", "read_body", "while_connected"]
 
 T = TypeVar("T")
 
@@ -50,18 +50,12 @@ async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
     return bytes(body)
 
 
-def body_length(scope: Scope) -> int | None:
-    """Return the length of a request's body, by its framing, RFC 9112, 6; None if it is unknown."""
-    fields = {name.lower(): value for name, value in scope["headers"]}
-    if b"transfer-encoding" in fields:
-        return None
-    return int(fields.get(b"content-length", b"0"))
-
-
 class Upload:
     """A request's body that is passed on as it comes, while the client is watched."""
 
-    def __init__(self, receive: Receive, patience: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, patience: float) -> None:
+        self.length = _length(scope)
+        """How long the body is, 0 if there is none; None if that is not known."""
         self._receive = receive
         self._patience = patience
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -98,6 +92,14 @@ class Upload:
         except asyncio.TimeoutError:
             return False
         return True
+
+
+def _length(scope: Scope) -> int | None:
+    """Read the length of a request's body from its framing, RFC 9112, 6."""
+    fields = {name.lower(): value for name, value in scope["headers"]}
+    if b"transfer-encoding" in fields:
+        return None
+    return int(fields.get(b"content-length", b"0"))
 
 
 async def while_connected(left: Coroutine[Any, Any, None], work: Coroutine[Any, Any, T]) -> T:

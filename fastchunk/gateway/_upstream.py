@@ -94,14 +94,10 @@ class Upstream:
             raise _failed(error, 504, "upstream_timeout", "did not answer in time") from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
             raise _failed(error, 502, "upstream_broke_off", "gave no valid answer") from error
-        if not 200 <= upstream.status <= 599:
+        odd = _oddity(upstream)
+        if odd is not None:
             upstream.close()
-            odd = ValueError(f"the status is {upstream.status}")
-            raise _failed(odd, 502, "upstream_broke_off", "gave no valid answer")
-        if len(upstream.headers.getall("content-encoding", [])) > 1:  # is it decompressed by now?
-            upstream.close()
-            odd = ValueError("it has more than one Content-Encoding")
-            raise _failed(odd, 502, "upstream_broke_off", "gave no valid answer")
+            raise _failed(ValueError(odd), 502, "upstream_broke_off", "gave no valid answer")
         return upstream
 
     async def close(self) -> None:
@@ -121,6 +117,15 @@ class Upstream:
                 total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
             ),
         )
+
+
+def _oddity(upstream: aiohttp.ClientResponse) -> str | None:
+    """Tell why a head that the HTTP client takes is none to go by."""
+    if not 200 <= upstream.status <= 599:
+        return f"the status is {upstream.status}"
+    if len(upstream.headers.getall("content-encoding", [])) > 1:  # is it decompressed by now?
+        return "it has more than one Content-Encoding"
+    return None
 
 
 def _failed(error: Exception, status: int, code: str, what: str) -> Failure:

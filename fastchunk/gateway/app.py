@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from fastchunk import Relay
 
-from ._client import ClientLeft, Upload, body_length, left, read_body, while_connected
+from ._client import ClientLeft, Upload, left, read_body, while_connected
 from ._failure import Failure
 from ._request import Completion, completion, restamped
 from ._stream import RelayLike, Stream, pass_on, read_answer, start
@@ -139,9 +139,9 @@ class Gateway:
         """Pass any other request on, and its answer; return the status."""
         if call.scope["method"] in {"CONNECT", "TRACE"}:  # the one tunnels, the other shows the key
             raise Failure(405, "method_not_allowed", "this method is not passed on")
-        if body_length(call.scope) == 0:
+        upload = Upload(call.scope, call.receive, self.settings.read_timeout)
+        if upload.length == 0:
             return await while_connected(left(call.receive), self._pass(call, None))
-        upload = Upload(call.receive, self.settings.read_timeout)
         return await while_connected(upload.left(), self._pass(call, upload))
 
     @contextmanager
@@ -162,14 +162,13 @@ class Gateway:
 
     @asynccontextmanager
     async def _answered(
-        self, call: _Call, body: bytes | AsyncIterable[bytes] | None
+        self, call: _Call, body: bytes | Upload | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Give the upstream's answer to a request; what is not read of it is not waited for."""
         scope = call.scope
         headers = request_headers(scope["headers"], self.settings)
-        length = body_length(scope)
-        if length and not isinstance(body, bytes):  # a body that goes up as it comes
-            headers.append(("content-length", str(length)))
+        if isinstance(body, Upload) and body.length is not None:
+            headers.append(("content-length", str(body.length)))
         upstream = await self._upstream.request(scope["method"], target(scope), headers, body)
         try:
             with watched(upstream):
@@ -189,7 +188,7 @@ class Gateway:
                 self.note(await pass_on(upstream, call.send))
         return upstream.status
 
-    async def _pass(self, call: _Call, body: AsyncIterable[bytes] | None) -> int:
+    async def _pass(self, call: _Call, body: Upload | None) -> int:
         async with self._answered(call, body) as upstream:
             self.note(await pass_on(upstream, call.send))
         return upstream.status
