@@ -269,21 +269,28 @@ def test_a_slow_client_stops_the_reading_from_the_upstream(chunked: bool) -> Non
     assert body == event * total + DONE
 
 
-def test_a_byte_order_mark_behind_a_comment_is_none() -> None:
+def around_a_comment(before: bytes, after: bytes) -> bytes:
+    """Relay an answer that pauses until a comment was sent; return all that the client gets."""
     heard = threading.Event()
 
     def script(connection: Connection) -> None:
         connection.receive()
         connection.begin(SSE, "connection: close")
+        if before:
+            connection.chunk(before)
         assert heard.wait(PATIENCE)
-        connection.chunk(b"\xef\xbb\xbf" + ANSWER)
+        connection.chunk(after)
         connection.end()
 
     with through(script, keep_alive=0.05) as url, Client(url) as client:
         client.ask()
         client.read_until(b": keep-alive")
         heard.set()
-        body = unchunked(client.read_all())
+        return unchunked(client.read_all())
+
+
+def test_a_byte_order_mark_behind_a_comment_is_none() -> None:
+    body = around_a_comment(b"", b"\xef\xbb\xbf" + ANSWER)
     assert body.replace(b": keep-alive\n\n", b"") == ANSWER
 
 
@@ -294,21 +301,7 @@ def test_a_byte_order_mark_at_the_start_is_passed_on() -> None:
 
 
 def test_keep_alives_are_sent_while_the_upstream_is_silent() -> None:
-    heard = threading.Event()
-
-    def script(connection: Connection) -> None:
-        connection.receive()
-        connection.begin(SSE, "connection: close")
-        connection.chunk(EVENTS[0] + EVENTS[1][:20])
-        assert heard.wait(PATIENCE)
-        connection.chunk(EVENTS[1][20:] + DONE)
-        connection.end()
-
-    with through(script, keep_alive=0.05) as url, Client(url) as client:
-        client.ask()
-        client.read_until(b": keep-alive")
-        heard.set()
-        body = unchunked(client.read_all())
+    body = around_a_comment(EVENTS[0] + EVENTS[1][:20], EVENTS[1][20:] + DONE)
     assert body.replace(b": keep-alive\n\n", b"") == EVENTS[0] + EVENTS[1] + DONE
     assert body.startswith(EVENTS[0] + b": keep-alive\n\n")
 
