@@ -2,8 +2,8 @@
 
 In:  events that had to be decoded.
 Out: the template of the newest one that can be a template.
-Cost: a search, an edit and two decodes for an event that is looked at; as long as templates are of
-no use, events are looked at more and more rarely.
+Cost: a search, an edit and up to three decodes for an event that is looked at; as long as templates
+are of no use, events are looked at more and more rarely.
 
 The other half of the proof in `_template`:
 
