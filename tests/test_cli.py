@@ -263,7 +263,7 @@ def test_statistics_count_what_is_different_up_to_a_limit() -> None:
 
 
 def test_statistics_of_what_only_wire_can_read() -> None:
-    deep = b'{"choices":[],"ghost":%b}' % (b"[" * 5000 + b"]" * 5000)
+    deep = b'{"choices":[],"ghost":%b}' % (b"[" * 100_000 + b"]" * 100_000)
     printed = run("read", "-", "--stats", data=format_event(deep)).stdout
     assert "ghost" not in printed
 
