@@ -21,8 +21,9 @@ from typing import Any, TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
-from . import _coerce, _parse
-from .errors import ErrorDetail, InvalidChunk
+from .errors import ErrorDetail, InvalidChunk, Loc, place
+from .exact import coerce, parse
+from .field_types import fields, has_null_rule, null_of
 
 __all__ = [
     "Data",
@@ -44,7 +45,7 @@ T = TypeVar("T")
 
 _STR = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_MAX_DIGITS = _parse.MAX_DIGITS
+_MAX_DIGITS = parse.MAX_DIGITS
 _REFUSALS = (msgspec.DecodeError, RecursionError, ValueError, AttributeError, TypeError)
 
 
@@ -56,13 +57,13 @@ def _same(value: T) -> T:
 
 
 def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> Callable[[Data], S]:
-    """Build the decode function of a Struct type whose fields `_coerce.checker` knows.
+    """Build the decode function of a Struct type whose fields `coerce.checker` knows.
 
     `respell` is given the text that the fast decoder refused and returns an equivalent one that it
     may take; what it then still refuses goes to the exact, slow path.
     """
     fast = msgspec.json.Decoder(struct_type).decode
-    check = _coerce.checker(struct_type)
+    check = coerce.checker(struct_type)
 
     def decode(data: Any) -> S:
         """Decode one JSON document.
@@ -74,7 +75,7 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
             # msgspec skips over the values of unknown keys without looking at their UTF-8.
             if not data.isascii():
                 data.decode()
-            if len(data) <= _MAX_DIGITS or not _parse.has_long_number(data):
+            if len(data) <= _MAX_DIGITS or not parse.has_long_number(data):
                 return fast(data)
         except _REFUSALS:
             pass  # decided below, so that its error has no misleading context
@@ -85,7 +86,7 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
             return decode(bytes(data))
         text = _text(data)
         try:
-            if len(text) <= _MAX_DIGITS or not _parse.has_long_number(text.encode()):
+            if len(text) <= _MAX_DIGITS or not parse.has_long_number(text.encode()):
                 return fast(respell(text))
         except (msgspec.DecodeError, RecursionError, ValueError):
             pass
@@ -123,7 +124,7 @@ def tolerant_decoder(struct_type: type[S]) -> Callable[[Data], S]:
     def decode_tolerantly(data: Data) -> S:
         text = _text(bytes(data) if isinstance(data, memoryview) else data)
         try:
-            return lax(_parse.null_for_nan(text))
+            return lax(parse.null_for_nan(text))
         except RecursionError as error:
             raise _unreadable("json_invalid", "nested too deeply", text) from error
         except msgspec.ValidationError as error:
@@ -139,13 +140,13 @@ def _misshapen(error: msgspec.ValidationError, text: str) -> InvalidChunk:
     reason, _, path = str(error).partition(" - at `$")
     found = re.findall(r"\.(\w+)|\[(\d+)\]", path)
     loc = tuple(name or int(index) for name, index in found)
-    message = f"{_coerce.place(loc)}: {reason[:1].lower()}{reason[1:]}"
+    message = f"{place(loc)}: {reason[:1].lower()}{reason[1:]}"
     return InvalidChunk.single("wrong_type", loc, message, text[:256].encode())
 
 
 def validator(struct_type: type[S]) -> Callable[[object], S]:
     """Build the function that makes an instance from what `json.loads` returns."""
-    check = _coerce.checker(struct_type)
+    check = coerce.checker(struct_type)
 
     def validate(value: object) -> S:
         _refuse_foreign(value)
@@ -161,7 +162,7 @@ def validator(struct_type: type[S]) -> Callable[[object], S]:
 
 def _text(data: Data) -> str:
     if isinstance(data, str):
-        surrogate = _coerce.SURROGATE.search(data)
+        surrogate = coerce.SURROGATE.search(data)
         if surrogate:
             reason = f"a lone surrogate at offset {surrogate.start()}"
             raise _unreadable("string_unicode", reason, data)
@@ -179,10 +180,10 @@ def _text(data: Data) -> str:
     raise _unreadable("json_invalid", reason, received)
 
 
-def _checked(check: _coerce.Check, text: str) -> Any:
+def _checked(check: coerce.Check, text: str) -> Any:
     try:
-        document = _parse.parse(text)
-    except _parse.Malformed as error:
+        document = parse.parse(text)
+    except parse.Malformed as error:
         reason = f"{error.reason} at offset {len(text[: error.position].encode())}"
     else:
         return _run(check, document, from_json=True, data=text[:256].encode())
@@ -196,15 +197,15 @@ def _shown(value: object) -> bytes:
         return type(value).__name__.encode()
 
 
-def _run(check: _coerce.Check, value: object, *, from_json: bool, data: bytes) -> Any:
-    problems = _coerce.Problems(from_json=from_json)
+def _run(check: coerce.Check, value: object, *, from_json: bool, data: bytes) -> Any:
+    problems = coerce.Problems(from_json=from_json)
     try:
         return check(value, (), problems)
-    except _coerce.Refused:
+    except coerce.Refused:
         pass
 
     def list_errors() -> list[ErrorDetail]:
-        everything = _coerce.Problems(from_json=from_json, want_all=True)
+        everything = coerce.Problems(from_json=from_json, want_all=True)
         check(value, (), everything)
         return everything.details()
 
@@ -243,7 +244,7 @@ def _refuse_foreign(value: object) -> None:
 
 
 def _encode_other(value: object) -> msgspec.Raw:
-    if isinstance(value, _coerce.WideFloat):
+    if isinstance(value, coerce.WideFloat):
         return msgspec.Raw(repr(value).encode())
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
@@ -294,7 +295,7 @@ def encode_tree(tree: Any) -> bytes:
         return _encode(tree)
     except UnicodeEncodeError as error:
         loc = _find_surrogate(dump(tree), ())
-        message = f"{_coerce.place(loc)}: a lone surrogate has no UTF-8 form"
+        message = f"{place(loc)}: a lone surrogate has no UTF-8 form"
         raise InvalidChunk.single("string_unicode", loc, message, b"") from error
 
 
@@ -302,12 +303,6 @@ def _encode_exactly(chunk: msgspec.Struct) -> bytes:
     if not isinstance(chunk, msgspec.Struct):
         raise TypeError(f"chunk must be a Struct, not {type(chunk).__name__}")
     return encode_tree(dump(chunk) if has_null_rule(type(chunk)) else chunk)
-
-
-@cache
-def has_null_rule(struct_type: type[msgspec.Struct]) -> bool:
-    """Tell whether a null is written as something else anywhere below this type."""
-    return any(map(_coerce.mentions_null_rule, (f.type for f in _coerce.fields(struct_type))))
 
 
 def to_builtins(value: Any) -> Any:
@@ -356,25 +351,25 @@ def _layout(
 ) -> list[tuple[str, str, object, Callable[[], object]]]:
     """List each field's key and name, what its null is written as, and what makes its default."""
     return [
-        (field.encode_name, field.name, _coerce.null_of(field.type), _default_of(field))
-        for field in _coerce.fields(struct_type)
+        (field.encode_name, field.name, null_of(field.type), _default_of(field))
+        for field in fields(struct_type)
     ]
 
 
 def _default_of(field: inspect.Field) -> Callable[[], object]:
-    if field.required or _coerce.null_of(field.type) is not None:
+    if field.required or null_of(field.type) is not None:
         return object  # equal to nothing, so never excluded
     if field.default_factory is not msgspec.NODEFAULT:
         return cast(Callable[[], object], field.default_factory)
     return partial(_same, field.default)
 
 
-def _find_surrogate(value: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _find_surrogate(value: Any, loc: Loc) -> Loc:
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(item, (dict, list)):
             found = _find_surrogate(item, (*loc, key))
             if found:
                 return found
-        elif isinstance(item, str) and _coerce.SURROGATE.search(item):
+        elif isinstance(item, str) and coerce.SURROGATE.search(item):
             return (*loc, key)
     return ()

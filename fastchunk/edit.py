@@ -24,9 +24,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from . import _coerce
 from .codec import encode_tree
-from .errors import InvalidChunk
+from .errors import InvalidChunk, place
 
 __all__ = ["DROP", "Changes", "Drop", "edit", "items_at"]
 
@@ -280,5 +279,5 @@ def _gap(text: str, at: int) -> int:
 
 
 def _invalid(reason: str, loc: tuple[str, ...], data: bytes) -> InvalidChunk:
-    message = f"{_coerce.place(loc)}: {reason}"
+    message = f"{place(loc)}: {reason}"
     return InvalidChunk.single("not_editable", loc, message, data)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 __all__ = [
     "ErrorDetail",
     "EventTooLarge",
     "FastchunkError",
     "InvalidChunk",
+    "Loc",
     "TruncatedStream",
     "UpstreamError",
+    "place",
 ]
 
+Loc: TypeAlias = tuple[str | int, ...]
+"""A place in a document: keys and list positions from the outermost object inwards; `()` is all."""
+
 _READABLE = 256
+
+
+def place(loc: Loc) -> str:
+    """Write a place the way people write paths: `choices[0].delta.content`."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return path.removeprefix(".") or "the document"
 
 
 class ErrorDetail(TypedDict):
@@ -23,8 +34,8 @@ class ErrorDetail(TypedDict):
 
     type: str
     """What is wrong, as a code: `missing`, `int_parsing`, `json_invalid`, …"""
-    loc: tuple[str | int, ...]
-    """Where it is: keys and list positions from the outermost object inwards; `()` is the whole."""
+    loc: Loc
+    """Where it is."""
     msg: str
     """What is wrong, in words."""
 
@@ -50,9 +61,7 @@ class InvalidChunk(FastchunkError, ValueError):
         self._list_errors = list_errors
 
     @classmethod
-    def single(
-        cls, kind: str, loc: tuple[str | int, ...], message: str, data: bytes
-    ) -> InvalidChunk:
+    def single(cls, kind: str, loc: Loc, message: str, data: bytes) -> InvalidChunk:
         """Make an error of which there is nothing more to list than its message says."""
         details: list[ErrorDetail] = [{"type": kind, "loc": loc, "msg": message}]
         return cls(message, data, partial(list, details))

@@ -32,6 +32,7 @@ from msgspec import Meta, Struct, field, json
 
 from . import codec
 from .codec import Data
+from .field_types import has_null_rule
 
 __all__ = [
     "ChatCompletionLogProb",
@@ -254,7 +255,7 @@ def _empty_for_null(text: str) -> str:
 
 @cache
 def _decoder(model: type[M]) -> Callable[[Data], M]:
-    return codec.decoder(model, respell=_empty_for_null if codec.has_null_rule(model) else str)
+    return codec.decoder(model, respell=_empty_for_null if has_null_rule(model) else str)
 
 
 @cache

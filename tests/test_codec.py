@@ -11,6 +11,7 @@ import pytest
 
 import fastchunk
 from fastchunk import InvalidChunk, codec, encode_event, models, wire
+from fastchunk.exact import parse
 
 CHUNK = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"llama",'
@@ -36,7 +37,7 @@ def _exact_path_is_closed(*_: object) -> None:
     ids=["plain", "unknown-keys", "non-ascii", "null-content", "null-content-spaced", "long"],
 )
 def test_the_exact_path_is_not_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastchunk._parse, "parse", _exact_path_is_closed)
+    monkeypatch.setattr(parse, "parse", _exact_path_is_closed)
     for given in (data, bytearray(data), memoryview(data), data.decode()):
         assert models.decode(given).model == "llama"
 
@@ -65,7 +66,7 @@ def test_the_fast_path_is_taken_at_the_first_try(data: bytes) -> None:
     "data", [CHUNK.replace(b"1700000000", b'"12"'), CHUNK.replace(b"0,", b"0.0,", 1)]
 )
 def test_the_exact_path_is_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastchunk._parse, "parse", lambda _: {"model": "asked", "choices": []})
+    monkeypatch.setattr(parse, "parse", lambda _: {"model": "asked", "choices": []})
     assert models.decode(data).model == "asked"
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, inspect
 
-from fastchunk import _coerce
+from fastchunk.field_types import fields
 
 __all__ = ["Document", "NotJSON", "parse", "round_trip_losses", "unknown_keys"]
 
@@ -105,7 +105,7 @@ def unknown_keys(
 @cache
 def _below(struct_type: type[Struct]) -> dict[str, type[Struct] | None]:
     """Map each key of a Struct to the Struct that its values, or their items, are."""
-    return {field.encode_name: _struct_in(field.type) for field in _coerce.fields(struct_type)}
+    return {field.encode_name: _struct_in(field.type) for field in fields(struct_type)}
 
 
 def _struct_in(info: inspect.Type) -> type[Struct] | None:

@@ -13,6 +13,8 @@ import json
 import re
 from typing import Any
 
+__all__ = ["MAX_DIGITS", "Malformed", "has_long_number", "null_for_nan", "parse"]
+
 MAX_DIGITS = 4300  # CPython's default limit for int(str), which jiter shares
 _MAX_DEPTH = 201
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")

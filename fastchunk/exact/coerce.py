@@ -18,15 +18,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import inspect
 
-from . import _parse
-from .errors import ErrorDetail
+from fastchunk.errors import ErrorDetail, Loc, place
+from fastchunk.field_types import null_of
 
-Loc = tuple[str | int, ...]
+from .parse import MAX_DIGITS
+
+__all__ = ["SURROGATE", "Check", "Problems", "Refused", "WideFloat", "checker"]
+
 Check = Callable[[Any, Loc, "Problems"], Any]
 
 INVALID: Any = object()
@@ -89,22 +92,18 @@ class Problems:
         self.want_all = want_all
 
     def add(self, loc: Loc, kind: str) -> Any:
+        """Note an error; return `INVALID` if all are wanted, else raise `Refused`."""
         self.found.append((loc, kind))
         if not self.want_all:
             raise Refused
         return INVALID
 
     def details(self) -> list[ErrorDetail]:
+        """Describe the errors found so far."""
         return [
             {"type": kind, "loc": loc, "msg": f"{place(loc)}: {_MESSAGES[kind]}"}
             for loc, kind in self.found
         ]
-
-
-def place(loc: Loc) -> str:
-    """Write a location the way people write paths: `choices[0].delta.content`."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
-    return path.removeprefix(".") or "the document"
 
 
 # --- values, one check per type -----------------------------------------------------------------
@@ -139,7 +138,7 @@ def _int_from_float(value: float, loc: Loc, problems: Problems) -> Any:
 
 def _int_from_str(value: str, loc: Loc, problems: Problems) -> Any:
     strict = _JSON_INT.match(value)
-    if strict and len(strict[0].lstrip("-")) > _parse.MAX_DIGITS:
+    if strict and len(strict[0].lstrip("-")) > MAX_DIGITS:
         return problems.add(loc, "int_parsing_size")
     if strict and strict[0] == value:
         return _int_from_digits(value, loc, problems)
@@ -147,7 +146,7 @@ def _int_from_str(value: str, loc: Loc, problems: Problems) -> Any:
     if lax is None or (lax["minus"] and lax["hidden"]):
         return problems.add(loc, _unparsable(value, "int_parsing"))
     digits = lax["digits"].replace("_", "")
-    if len(digits) > _parse.MAX_DIGITS:
+    if len(digits) > MAX_DIGITS:
         return problems.add(loc, "int_parsing")
     return _int_from_digits("-" * bool(lax["minus"] or lax["hidden"]) + digits, loc, problems)
 
@@ -309,27 +308,6 @@ _SCALARS: dict[type, Check] = {
     inspect.IntType: _int,
     inspect.FloatType: _float,
 }
-
-
-def null_of(info: inspect.Type) -> object:
-    """Return what a null of this type is read and written as; None where it stays null."""
-    return (info.extra or {}).get("null") if isinstance(info, inspect.Metadata) else None
-
-
-def mentions_null_rule(info: inspect.Type) -> bool:
-    """Tell whether `null_of` gives something for this type or any type below it."""
-    if isinstance(info, inspect.StructType):
-        return any(mentions_null_rule(field.type) for field in info.fields)
-    if isinstance(info, inspect.UnionType):
-        return any(map(mentions_null_rule, info.types))
-    if isinstance(info, inspect.ListType):
-        return mentions_null_rule(info.item_type)
-    return null_of(info) is not None
-
-
-def fields(struct_type: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
-    """List a Struct type's fields with their types and defaults, as msgspec understands them."""
-    return cast(inspect.StructType, inspect.type_info(struct_type)).fields
 
 
 def checker(struct_type: type[msgspec.Struct]) -> Check:
