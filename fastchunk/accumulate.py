@@ -191,6 +191,7 @@ class _Choice:
         known = self._logprobs or wire.ChatCompletionLogProbs()
         known.content = _extended(known.content, logprobs.content)
         known.refusal = _extended(known.refusal, logprobs.refusal)
+        known.reasoning_content = _extended(known.reasoning_content, logprobs.reasoning_content)
         self._logprobs = known
 
 
@@ -263,4 +264,9 @@ def _copied(
     return wire.ChatCompletionLogProbs(
         content=list(logprobs.content) if logprobs.content else logprobs.content,
         refusal=list(logprobs.refusal) if logprobs.refusal else logprobs.refusal,
+        reasoning_content=(
+            list(logprobs.reasoning_content)
+            if logprobs.reasoning_content
+            else logprobs.reasoning_content
+        ),
     )

@@ -75,6 +75,7 @@ class ChatCompletionLogProbs(Struct, kw_only=True, gc=False):
 
     content: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
     refusal: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
+    reasoning_content: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
     text_offset: Opaque = UNSET
     token_logprobs: Opaque = UNSET
     tokens: Opaque = UNSET
@@ -189,8 +190,21 @@ class UsageInfo(Struct, kw_only=True, gc=False):
     prompt_tokens_details: PromptTokenUsageInfo | UnsetType | None = UNSET
     completion_tokens_details: CompletionTokenUsageInfo | UnsetType | None = UNSET
     reasoning_tokens: Integer = UNSET
+    cache_creation_input_tokens: Integer = UNSET
+    cache_read_input_tokens: Integer = UNSET
+    cached_tokens: Integer = UNSET
+    completion_time: Number = UNSET
     cost: Opaque = UNSET
     cost_details: Opaque = UNSET
+    cost_in_usd_ticks: Opaque = UNSET
+    is_byok: Opaque = UNSET
+    num_sources_used: Opaque = UNSET
+    prompt_cache_hit_tokens: Integer = UNSET
+    prompt_cache_miss_tokens: Integer = UNSET
+    prompt_time: Number = UNSET
+    queue_time: Number = UNSET
+    search_context_size: Opaque = UNSET
+    total_time: Number = UNSET
 
 
 class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
@@ -214,8 +228,10 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
     error: Any = UNSET
     """The server's error object, parsed: OpenRouter sends it in a chunk, others on its own."""
     citations: Opaque = UNSET
+    p: Opaque = UNSET
     prompt_filter_results: Opaque = UNSET
     provider: Opaque = UNSET
+    search_results: Opaque = UNSET
     timings: Opaque = UNSET
     x_groq: Opaque = UNSET
 

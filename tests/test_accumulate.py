@@ -342,6 +342,10 @@ def test_the_calls_of_two_choices_are_apart() -> None:
             [{"refusal": [TOKEN]}, {"content": [TOKEN]}, {"refusal": [TOKEN]}],
             {"content": [TOKEN], "refusal": [TOKEN] * 2},
         ),
+        (
+            [{"reasoning_content": [TOKEN]}, {"reasoning_content": None}, {"content": [TOKEN]}] * 2,
+            {"content": [TOKEN] * 2, "reasoning_content": [TOKEN] * 2},
+        ),
     ],
     ids=[
         "absent",
@@ -352,6 +356,7 @@ def test_the_calls_of_two_choices_are_apart() -> None:
         "refusal",
         "empty-null-absent",
         "both",
+        "reasoning",
     ],
 )
 def test_logprobs_are_concatenated(given: list[Any], expected: Any) -> None:
@@ -559,7 +564,9 @@ _choices = st.fixed_dictionaries(
     optional={
         "delta": st.none() | _deltas,
         "logprobs": st.none()
-        | st.fixed_dictionaries({}, optional={"content": _tokens, "refusal": _tokens}),
+        | st.fixed_dictionaries(
+            {}, optional={"content": _tokens, "refusal": _tokens, "reasoning_content": _tokens}
+        ),
         "finish_reason": _texts,
     },
 )

@@ -98,6 +98,13 @@ def test_every_field_has_three_states(name: str) -> None:
         b'{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"x"}]}}]}',
         b'{"choices":[{"index":0,"delta":{},"matched_stop":"</s>"}]}',
         b'{"usage":{"prompt_tokens":1,"cost":1.50e-5}}',
+        b'{"usage":{"prompt_cache_hit_tokens":1,"prompt_cache_miss_tokens":2}}',
+        b'{"usage":{"completion_time":0.125,"prompt_time":0.5,"queue_time":0.25,"total_time":0.875}}',
+        b'{"usage":{"cache_creation_input_tokens":0,"cache_read_input_tokens":3,"cached_tokens":3}}',
+        b'{"usage":{"is_byok":false,"search_context_size":"low"}}',
+        b'{"usage":{"cost_in_usd_ticks":0,"num_sources_used":7}}',
+        b'{"choices":[{"logprobs":{"reasoning_content":[{"token":"We","logprob":-9.4e-6}]}}]}',
+        b'{"p":"abcd","search_results":[{"date":null}]}',
         b'{"x_groq":{"id": "r",  "n":1.0}}',
     ],
 )
