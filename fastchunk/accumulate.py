@@ -54,15 +54,13 @@ class Accumulator:
         if not self._headed:
             self._add_heading(chunk)
         for position, choice in enumerate(chunk.choices or ()):
-            index = choice.index
-            if type(index) is not int:
-                index = position
+            index = choice.index_or(position)
             known = self._choices.get(index)
             if known is None:
                 known = self._choices[index] = _Choice()
             known.add(choice)
         answer = self._answer
-        if chunk.usage:
+        if chunk.usage and isinstance(chunk.usage, wire.UsageInfo):
             answer.usage = chunk.usage
         if chunk.system_fingerprint:
             answer.system_fingerprint = chunk.system_fingerprint
@@ -113,7 +111,7 @@ class _Choice:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._role: str | None = None
+        self._role = ""
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -158,36 +156,39 @@ class _Choice:
 
     def _add_delta(self, delta: wire.DeltaMessage) -> None:
         content = delta.content
+        reasoning = delta.reasoning or delta.reasoning_content
         if type(content) is str:
             self._content.append(content)
-            reasoning = delta.reasoning or delta.reasoning_content
-        else:  # parts, null, or absent
+        elif content:  # parts, of which some may be reasoning
+            self._content.append(delta.text)
             reasoning = delta.reasoning_text
-            if content:
-                self._content.append(delta.text)
+        if reasoning and type(reasoning) is not str:
+            reasoning = delta.reasoning_text
         if reasoning:
             self._reasoning.append(reasoning)
         if delta.role and not self._role:
-            self._role = delta.role
-        if delta.refusal:
+            self._role = _text(delta.role)
+        if delta.refusal and isinstance(delta.refusal, str):
             self._refusal.append(delta.refusal)
         for piece in delta.tool_calls or ():
             self._call_of(piece).add(piece)
 
     def _call_of(self, piece: wire.DeltaToolCall) -> _Call:
         """Find the call that a piece belongs to, or begin it."""
-        key = piece.index if type(piece.index) is int else piece.id
-        known = self._known.get(key) if isinstance(key, (int, str)) else None
+        key = piece.index if type(piece.index) is int else _text(piece.id)
+        known = self._known.get(key)
         if known is None and type(key) is not int and self._calls:
             known = self._calls[-1]
         if known is None or _begins(piece, known):
             known = _Call(key if type(key) is int else len(self._calls))
             self._calls.append(known)
-        if key or key == 0:
+        if key != "":
             self._known[key] = known
         return known
 
     def _add_logprobs(self, logprobs: wire.ChatCompletionLogProbs) -> None:
+        if not isinstance(logprobs, wire.ChatCompletionLogProbs):
+            return
         known = self._logprobs or wire.ChatCompletionLogProbs()
         known.content = _extended(known.content, logprobs.content)
         known.refusal = _extended(known.refusal, logprobs.refusal)
@@ -201,11 +202,12 @@ def _begins(piece: wire.DeltaToolCall, known: _Call) -> bool:
     A piece without a name continues; so does one with the same id. A piece that has an index
     needs another id to begin a call, one that has none needs but its name.
     """
-    if not (piece.function and piece.function.name):
+    if not (piece.function and _text(piece.function.name)):
         return False
+    call = _text(piece.id)
     if type(piece.index) is int:
-        return bool(piece.id and known.id and piece.id != known.id)
-    return not piece.id or piece.id != known.id
+        return bool(call and known.id and call != known.id)
+    return not call or call != known.id
 
 
 class _Call:
@@ -215,29 +217,35 @@ class _Call:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.id: str | None = None
-        self._type: str | None = None
+        self.id = ""
+        self._type = ""
         self._name: list[str] = []
         self._arguments: list[str] = []
 
     def add(self, piece: wire.DeltaToolCall) -> None:
-        self.id = self.id or piece.id or None
-        self._type = self._type or piece.type or None
+        self.id = self.id or _text(piece.id)
+        self._type = self._type or _text(piece.type)
         function = piece.function
         if not function:
             return
-        if function.name and function.name != "".join(self._name[-1:]):
-            self._name.append(function.name)
+        name = _text(function.name)
+        if name and name != "".join(self._name[-1:]):
+            self._name.append(name)
         arguments = function.arguments
-        if isinstance(arguments, dict):
-            arguments = encode_tree(arguments).decode()
-        if arguments:
+        if isinstance(arguments, str):
             self._arguments.append(arguments)
+        elif arguments is not None and arguments is not UNSET:  # an object at once
+            self._arguments.append(encode_tree(arguments).decode())
 
     def whole(self) -> wire.ToolCall:
         name = "".join(self._name)
         function = wire.FunctionCall(name=name, arguments=_joined(self._arguments))
         return wire.ToolCall(id=self.id or UNSET, type=self._type or "function", function=function)
+
+
+def _text(value: object) -> str:
+    """Return a value that is text; what came in the place of one says nothing."""
+    return value if isinstance(value, str) else ""
 
 
 def _joined(pieces: list[str]) -> str:
@@ -248,12 +256,12 @@ def _joined(pieces: list[str]) -> str:
 
 def _extended(known: Tokens, more: Tokens) -> Tokens:
     """Append to the tokens that came before; until there are any, null and empty stand."""
-    if not more:
-        return known if known or more is UNSET else more
-    if not known:
+    if known and isinstance(more, list):
+        known += more
+        return known
+    if isinstance(more, list):
         return list(more)
-    known += more
-    return known
+    return None if more is None and not known else known
 
 
 def _copied(
@@ -262,11 +270,7 @@ def _copied(
     if not logprobs:
         return logprobs
     return wire.ChatCompletionLogProbs(
-        content=list(logprobs.content) if logprobs.content else logprobs.content,
-        refusal=list(logprobs.refusal) if logprobs.refusal else logprobs.refusal,
-        reasoning_content=(
-            list(logprobs.reasoning_content)
-            if logprobs.reasoning_content
-            else logprobs.reasoning_content
-        ),
+        content=_extended(UNSET, logprobs.content),
+        refusal=_extended(UNSET, logprobs.refusal),
+        reasoning_content=_extended(UNSET, logprobs.reasoning_content),
     )

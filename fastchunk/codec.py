@@ -12,8 +12,7 @@ another spelling of a document that the fast decoder refuses.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, partial
 from reprlib import repr as short_repr
 from typing import Any, TypeAlias, TypeVar, cast
@@ -21,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
+from . import lenient
 from .errors import ErrorDetail, InvalidChunk, Loc, place
 from .exact import coerce, parse
 from .field_types import fields, has_null_rule, null_of
@@ -34,6 +34,7 @@ __all__ = [
     "encode_tree",
     "one_line",
     "to_builtins",
+    "tolerant_decoder",
     "validator",
 ]
 
@@ -96,14 +97,19 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
     return decode
 
 
-def tolerant_decoder(struct_type: type[S]) -> Callable[[Data], S]:
+def tolerant_decoder(
+    struct_type: type[S], *, firm: Collection[type[msgspec.Struct]] = ()
+) -> Callable[[Data], S]:
     """Build the decode function of a Struct type that models what servers send, not what is right.
 
     Numbers written as strings and integers written as floats are taken for what they mean; `NaN`
-    and `Infinity`, which JSON does not have, for null.
+    and `Infinity`, which JSON does not have, for null. A value of another type than its field's is
+    kept as it was parsed, as `lenient` explains, but for those in the place of the document itself
+    and of `firm` Structs.
     """
     fast = msgspec.json.Decoder(struct_type).decode
     lax = msgspec.json.Decoder(struct_type, strict=False).decode
+    firm_types = frozenset(firm)
 
     def decode(data: Any) -> S:
         """Decode one JSON document.
@@ -113,6 +119,7 @@ def tolerant_decoder(struct_type: type[S]) -> Callable[[Data], S]:
         `TypeError` for anything else.
         """
         try:
+            # msgspec skips over the values of unknown keys without looking at their UTF-8.
             if not data.isascii():
                 data.decode()
             if type(data) is not bytearray:  # which a Raw would lock
@@ -124,24 +131,23 @@ def tolerant_decoder(struct_type: type[S]) -> Callable[[Data], S]:
     def decode_tolerantly(data: Data) -> S:
         text = _text(bytes(data) if isinstance(data, memoryview) else data)
         try:
-            return lax(parse.null_for_nan(text))
+            document = parse.null_for_nan(text).encode()
+            try:
+                return lax(document)
+            except msgspec.ValidationError:
+                pass
+            chunk: S = lenient.reader(struct_type, firm_types)(document, ())
         except RecursionError as error:
             raise _unreadable("json_invalid", "nested too deeply", text) from error
-        except msgspec.ValidationError as error:
-            raise _misshapen(error, text) from error
+        except lenient.Misshapen as error:
+            message = f"{place(error.loc)}: {error.reason}"
+            refused = text[:256].encode()
+            raise InvalidChunk.single("wrong_type", error.loc, message, refused) from error
         except (msgspec.DecodeError, ValueError) as error:
             raise _unreadable("json_invalid", str(error), text) from error
+        return chunk
 
     return decode
-
-
-def _misshapen(error: msgspec.ValidationError, text: str) -> InvalidChunk:
-    """Turn msgspec's `Expected …, got … - at `$.choices[0]`` into a location and a message."""
-    reason, _, path = str(error).partition(" - at `$")
-    found = re.findall(r"\.(\w+)|\[(\d+)\]", path)
-    loc = tuple(name or int(index) for name, index in found)
-    message = f"{place(loc)}: {reason[:1].lower()}{reason[1:]}"
-    return InvalidChunk.single("wrong_type", loc, message, text[:256].encode())
 
 
 def validator(struct_type: type[S]) -> Callable[[object], S]:

@@ -10,6 +10,14 @@ vLLM's order, and of what other providers have been seen to send. What nobody bu
 understands is kept as it came in, unparsed (`msgspec.Raw`); such a value keeps the received data
 alive. Keys that are no field are ignored: forward the received bytes to keep them, or edit those.
 
+Any key may one day come with a value of another type (an Envoy gateway sent
+`"reasoning_content":{"text":"…"}`), and a chunk must not go unseen because of one that nobody asked
+about. Its field then holds the value as it was parsed, and encodes to the same JSON. That goes for
+`usage` and `logprobs` too, and for what is in them: code that must not fail on such a chunk looks
+first, as in `isinstance(chunk.usage, UsageInfo)`. What leads to the texts must keep its shape, or
+the chunk is invalid, because code would take it for one that says nothing: `choices`, `delta`,
+`tool_calls`, `function` and `function_call` are absent, null, an object or a list of objects.
+
     >>> from fastchunk import encode, wire
     >>> chunk = wire.decode('{"id":"c","choices":[{"delta":{"content":null}}],"x_groq":{"id":"r"}}')
     >>> chunk.choices[0].delta.content is None, chunk.choices[0].delta.role
@@ -121,20 +129,29 @@ class DeltaMessage(Struct, kw_only=True, gc=False):
     def text(self) -> str:
         """The text of `content`, whatever its shape: a string, parts, null or absent."""
         content = self.content
-        return content if isinstance(content, str) else _joined(content, "text")
+        return content if isinstance(content, str) else _join_parts(content, "text")
 
     @property
     def reasoning_text(self) -> str:
         """The reasoning under either name, or in the `thinking` parts of `content`."""
-        return self.reasoning or self.reasoning_content or _joined(self.content, "thinking")
+        found = self.reasoning or self.reasoning_content or _join_parts(self.content, "thinking")
+        return found if isinstance(found, str) else _join_parts(found, "text")
 
 
-def _joined(parts: object, kind: str) -> str:
-    """Join the parts of one kind; such a part holds a string, or again a list of parts."""
-    found = []
-    for part in parts if isinstance(parts, list) else []:
-        inner = part.get(kind) if isinstance(part, dict) else None
-        found.append(inner if isinstance(inner, str) else _joined(inner, "text"))
+def _join_parts(parts: object, kind: str) -> str:
+    """Join what a part, or the parts of a list, hold under `kind`: a string, or again parts."""
+    if not isinstance(parts, (dict, list)):
+        return ""
+    found: list[str] = []
+    pending: list[tuple[Any, str]] = [(parts, kind)]
+    while pending:  # no recursion: the server decides how deep it goes
+        value, key = pending.pop()
+        if isinstance(value, dict):
+            pending.append((value.get(key), "text"))
+        elif isinstance(value, list):
+            pending += [(part, key) for part in reversed(value) if isinstance(part, dict)]
+        elif isinstance(value, str):
+            found.append(value)
     return "".join(found)
 
 
@@ -155,6 +172,11 @@ class ChatCompletionResponseStreamChoice(Struct, kw_only=True, gc=False):
     native_finish_reason: Opaque = UNSET
     seed: Opaque = UNSET
     text: Opaque = UNSET
+
+    def index_or(self, position: int) -> int:
+        """Return the choice's index; its position in its chunk where the server sends none."""
+        index = self.index
+        return index if type(index) is int else position
 
 
 class PromptTokenUsageInfo(Struct, kw_only=True, gc=False):
@@ -290,7 +312,13 @@ class ChatCompletionResponse(Struct, kw_only=True, gc=False):
 
 
 decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(
-    ChatCompletionStreamResponse
+    ChatCompletionStreamResponse,
+    firm={
+        ChatCompletionResponseStreamChoice,
+        DeltaMessage,
+        DeltaToolCall,
+        DeltaFunctionCall,
+    },
 )
 
 decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
