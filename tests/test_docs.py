@@ -1,155 +1,187 @@
-"""The README's recipes, run against a real server on the loopback interface."""
+"""The README and `docs/`: their code runs, their commands exist, and their links lead somewhere."""
 
 from __future__ import annotations
 
-import asyncio
-import json
+import importlib.util
 import re
-import socket
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-import uvicorn
-from aiohttp import web
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
+from typer.testing import CliRunner
 
-from fastchunk import StreamEncoder, wire
+from fastchunk.cli.app import app
+from fastchunk.gateway import demo
+from fastchunk.gateway.server import running
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-RECIPES = dict(re.findall(r"```python\n# recipe: (\w+)\n(.*?)```", README, re.DOTALL))
-REQUEST = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-CARD = "4111-1111-1111-1111"
-WORDS = ["Hello", ", ", "日本", " 😀\n", CARD]
+from . import api_reference, pages
+from .pages import PAGES, README, ROOT, WrongComment
 
-
-def _events() -> list[bytes]:
-    encoder = StreamEncoder(wire, model="m", id="c", created=1)
-    events = [encoder.role("assistant"), *map(encoder.content, WORDS), encoder.finish("stop")]
-    return [*events, b": keep-alive\n\n", encoder.done()]
-
-
-async def _completions(request: Request) -> StreamingResponse:
-    assert (await request.json())["stream"] is True
-
-    async def body() -> AsyncIterator[bytes]:
-        raw = b"".join(_events())
-        for at in range(0, len(raw), 50):  # cut anywhere, as networks do
-            yield raw[at : at + 50]
-            await asyncio.sleep(0)
-
-    return StreamingResponse(body(), media_type="text/event-stream")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-@contextmanager
-def _served(app: Any) -> Iterator[str]:
-    """Serve an ASGI application on the loopback interface, in a thread."""
-    port = _free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="warning", ws="none", loop="asyncio")
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        _wait_for(port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@contextmanager
-def _served_by_aiohttp(app: web.Application) -> Iterator[str]:
-    loop, port = asyncio.new_event_loop(), _free_port()
-    runner = web.AppRunner(app)
-
-    async def start() -> None:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-
-    loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(1000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    pytest.fail("the server did not start")
+_SERVER = "127.0.0.1:8000"
+"""Where the demonstration listens, for a reader; in the tests it takes a free port."""
+_EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[str]:
-    route = Route("/v1/chat/completions", _completions, methods=["POST"])
-    with _served(Starlette(routes=[route])) as url:
-        yield url
+def demonstration() -> Iterator[str]:
+    with running(demo.create_app(events_per_second=0)) as url:
+        yield url.removeprefix("http://")
 
 
-def _run(name: str, upstream: str) -> dict[str, Any]:
-    namespace: dict[str, Any] = {"UPSTREAM": upstream, "REQUEST": REQUEST}
-    exec(compile(RECIPES[name], f"README, {name}", "exec"), namespace)  # noqa: S102
-    return namespace
+# --- the pages ---
 
 
-def _restamped(gateway: str) -> None:
-    answer = httpx.post(f"{gateway}/v1/chat/completions", json=REQUEST)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.content == b"".join(_events()).replace(b'"model":"m"', b'"model":"alias"')
+@_EVERY_PAGE
+def test_code_runs_as_a_reader_pastes_it(page: Path, demonstration: str) -> None:
+    pages.run(page.read_text("utf-8").replace(_SERVER, demonstration), page.name)
 
 
-def test_starlette(upstream: str) -> None:
-    with _served(_run("starlette", upstream)["app"]) as gateway:
-        _restamped(gateway)
+@_EVERY_PAGE
+def test_every_block_says_what_it_is(page: Path) -> None:
+    infos = {block.info for block in pages.blocks(page.read_text("utf-8"))}
+    assert {info for info in infos if not pages.INFOS.fullmatch(info)} == set()
+    assert page.name == "api.md" or "pycon" not in infos
 
 
-def test_aiohttp(upstream: str) -> None:
-    with _served_by_aiohttp(_run("aiohttp", upstream)["app"]) as gateway:
-        _restamped(gateway)
+@_EVERY_PAGE
+def test_commands_exist(page: Path) -> None:
+    for block in pages.blocks(page.read_text("utf-8")):
+        if block.info == "sh":
+            assert [fault for line in block.code.splitlines() for fault in _faults(line)] == []
 
 
-def test_redact(upstream: str) -> None:
-    with _served(_run("redact", upstream)["app"]) as gateway:
-        answer = httpx.post(f"{gateway}/v1/chat/completions", json=REQUEST)
-    expected = b"".join(_events()).replace(CARD.encode(), b"[card]")
-    assert answer.content == expected
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert list(pages.dead_links(page)) == []
 
 
-@pytest.mark.parametrize("name", ["httpx", "openai", "answer"])
-def test_clients(name: str, upstream: str) -> None:
-    assert _run(name, upstream)["text"] == "".join(WORDS)
+def test_the_readme_is_short_and_reads_well_from_a_package_index() -> None:
+    text = README.read_text("utf-8")
+    assert text.count("\n") <= 150
+    targets = pages.links(text)
+    assert [target for target in targets if not target.startswith("https://")] == []
+    for page in PAGES[1:]:
+        assert any(target.endswith(f"/docs/{page.name}") for target in targets), page.name
 
 
-def test_every_recipe_is_run() -> None:
-    assert set(RECIPES) == {"starlette", "aiohttp", "httpx", "openai", "answer", "redact"}
+def test_the_api_reference_is_fresh() -> None:
+    assert api_reference.PAGE.read_text("utf-8") == api_reference.reference()
 
 
-def test_the_example_of_use_runs() -> None:
-    example = README.split("## Use it")[1].split("```python\n")[1].split("```")[0]
-    namespace: dict[str, Any] = {}
-    exec(example, namespace)  # noqa: S102
-    assert json.loads(namespace["fastchunk"].encode(namespace["chunk"]))["model"] == "alias"
+def test_the_design_names_every_module() -> None:
+    text = (ROOT / "docs" / "design.md").read_text("utf-8")
+    package = ROOT / "fastchunk"
+    modules = [path.name for path in package.glob("*.py") if not path.name.startswith("_")]
+    folders = [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    assert [name for name in [*modules, *folders] if f"`{name}`" not in text] == []
+
+
+def test_every_difference_is_pinned_by_a_test() -> None:
+    text = (ROOT / "docs" / "parity.md").read_text("utf-8")
+    pins = re.findall(r"`(tests/\S+\.py)::(\w+)`", text)
+    assert pins
+    for path, name in pins:
+        assert f"def {name}(" in (ROOT / path).read_text("utf-8")
+
+
+# --- the commands of a page ---
+
+
+def _faults(line: str) -> Iterator[str]:
+    """Yield what a line of commands names that does not exist."""
+    declared = set(re.findall(r"(?m)^(\w+) = \[", (ROOT / "pyproject.toml").read_text("utf-8")))
+    for extras in re.findall(r"(?:fastchunk|\.)\[([\w,]+)\]", line):
+        yield from sorted(set(extras.split(",")) - declared)
+    for command in re.split(r"&&|\|", line):
+        words = shlex.split(command)
+        if words[:1] == ["fastchunk"]:
+            result = CliRunner().invoke(app, [*words[1:], "--help"])
+            if result.exit_code:
+                yield result.output
+        for flag, module in pairwise(words):
+            if flag == "-m" and importlib.util.find_spec(module) is None:
+                yield module
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fastchunk gateway --no-such-option",
+        "fastchunk listen",
+        'pip install "fastchunk[cli,nothing]"',
+        "curl x | python -m tests.nothing",
+    ],
+)
+def test_a_command_that_does_not_exist_is_a_fault(line: str) -> None:
+    assert list(_faults(line))
+
+
+# --- the tools that the tests above rely on ---
+
+
+def _page(code: str) -> str:
+    return f"# A page\n\n```python\n{code}\n```\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 + 1  # 2",
+        "b'{\"a\":1}'  # b'{…}'",
+        "print('a', 1)  # a 1",
+        "sum(\n    [1, 2],  # prose\n)  # 3",
+        "value = 1  # prose",
+        "try:\n    int('x')\nexcept ValueError as error:\n    print(error)  # invalid literal…",
+    ],
+)
+def test_true_comments(code: str) -> None:
+    pages.run(_page(code), "page")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 + 1  # 3",
+        "'a'  # a",
+        "print('a')  # b",
+        "def call():\n    len('a')  # 1",
+        "b'{\"a\":1}'  # b'[…]'",
+    ],
+)
+def test_wrong_comments(code: str) -> None:
+    with pytest.raises(WrongComment, match=r"page:\d+ |were not reached"):
+        pages.run(_page(code), "page")
+
+
+def test_blocks_share_one_namespace_and_fragments_do_not_run() -> None:
+    page = _page("value = 1") + "```python fragment\nvalue = 2\n```\n" + _page("value += 10")
+    assert pages.run(page, "page")["value"] == 11
+
+
+def test_an_error_names_the_line_of_the_page() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        pages.run(_page("1\n1 / 0"), "page")
+    assert caught.traceback[-1].lineno == 4  # counted from 0
+
+
+@pytest.mark.parametrize(
+    ("link", "is_dead"),
+    [
+        ("README.md", False),
+        ("README.md#a-page-with-code", False),
+        ("#a-page-with-code", False),
+        ("#a-page", True),
+        ("missing.md", True),
+        ("https://example.org/anything", False),
+        ("https://github.com/fastchunk/fastchunk/blob/main/LICENSE", False),
+        ("https://github.com/fastchunk/fastchunk/blob/main/docs/nothing.md", True),
+    ],
+)
+def test_dead_links(tmp_path: Path, link: str, is_dead: bool) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"# A page, with `code`\n\nA [link]({link}).\n", encoding="utf-8")
+    assert list(pages.dead_links(page)) == [link] * is_dead
