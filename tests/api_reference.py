@@ -116,8 +116,8 @@ class Reference:
 
     def _assignment(self, found: Found, node: Assignment) -> str:
         annotation = node.annotation if isinstance(node, ast.AnnAssign) else None
-        is_made = isinstance(node.value, ast.Call) or found.name in _DOCS
-        shown = None if is_made else node.value
+        varies = isinstance(node.value, ast.Call) or found.name in _DOCS or len(found.nodes) > 1
+        shown = None if varies else node.value
         hint = f": {self._text(found.module, annotation)}" if annotation else ""
         return found.name + hint + (f" = {self._text(found.module, shown)}" if shown else "")
 

@@ -29,7 +29,8 @@ class Found(NamedTuple):
     module: str
     name: str
     nodes: list[Definition]
-    """More than one for a function with overloads, the last of which is the function itself."""
+    """More than one for a name that has a definition in each branch of an `if` or `try`, and for a
+    function with overloads, the last of which is the function itself."""
     doc: str | None
 
 
@@ -56,7 +57,7 @@ def find(module: str, name: str) -> Found | None:
             return find(_origin(module, node), name)
         if isinstance(node, Definition) and name_of(node) == name:
             nodes.append(node)
-            doc = _string(following) if isinstance(node, Assignment) else docstring(node)
+            doc = (_string(following) if isinstance(node, Assignment) else docstring(node)) or doc
     return Found(module, name, nodes, doc or _doc_of_value(module, name)) if nodes else None
 
 
@@ -77,7 +78,7 @@ def public_names(module: str) -> list[str]:
     """List a module's `__all__`, in the order in which it defines or imports the names."""
     named: list[str] = []
     listed: list[str] = []
-    for node in source(module)[1].body:
+    for node, _ in _with_following(source(module)[1].body):
         if isinstance(node, ast.ImportFrom):
             named += _imported(node)
         elif isinstance(node, Definition):
@@ -126,7 +127,15 @@ def is_type_variable(found: Found) -> bool:
 
 
 def _with_following(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt | None]]:
-    return zip(body, [*body[1:], None], strict=True)
+    """Yield each statement with the one below it; of a `try` or an `if`, those in its branches."""
+    for node, following in zip(body, [*body, None][1:], strict=True):
+        yield node, following
+        if isinstance(node, ast.Try):
+            for branch in (node.body, *(handler.body for handler in node.handlers), node.orelse):
+                yield from _with_following(branch)
+        elif isinstance(node, ast.If):
+            yield from _with_following(node.body)
+            yield from _with_following(node.orelse)
 
 
 def _string(node: ast.stmt | None) -> str | None:

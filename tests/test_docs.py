@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import fastchunk
+from fastchunk import gateway, models, wire
 from fastchunk.cli.app import app
 from fastchunk.gateway import demo
 from fastchunk.gateway.server import running
@@ -68,8 +70,25 @@ def test_the_readme_is_short_and_reads_well_from_a_package_index() -> None:
         assert any(target.endswith(f"/docs/{page.name}") for target in targets), page.name
 
 
-def test_the_api_reference_is_fresh() -> None:
-    assert api_reference.PAGE.read_text("utf-8") == api_reference.reference()
+def test_the_api_reference_is_fresh_and_has_every_public_name() -> None:
+    text = api_reference.PAGE.read_text("utf-8")
+    assert text == api_reference.reference()
+    for module in (fastchunk, models, wire, gateway):
+        for name in module.__all__:
+            assert f"\n### {module.__name__}.{name}\n" in text
+
+
+def test_a_stale_api_reference_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(api_reference, "PAGE", tmp_path / "api.md")
+    monkeypatch.setattr("sys.argv", ["api_reference", "--check"])
+    assert api_reference.main() == 1
+    assert "api.md is stale: python -m tests.api_reference --write" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["api_reference", "--write"])
+    assert api_reference.main() == 0
+    monkeypatch.setattr("sys.argv", ["api_reference", "--check"])
+    assert api_reference.main() == 0
 
 
 def test_the_design_names_every_module() -> None:
