@@ -22,9 +22,9 @@ class ErrorDetail(TypedDict):
     """One entry of `InvalidChunk.errors`, with the keys and the codes that Pydantic uses."""
 
     type: str
-    """The kind of error, as a code: `missing`, `int_parsing`, `json_invalid`, …"""
+    """What is wrong, as a code: `missing`, `int_parsing`, `json_invalid`, …"""
     loc: tuple[str | int, ...]
-    """The place: keys and list positions from the outermost object inwards; `()` is the whole."""
+    """Where it is: keys and list positions from the outermost object inwards; `()` is the whole."""
     msg: str
     """What is wrong, in words."""
 
@@ -62,7 +62,7 @@ class InvalidChunk(FastchunkError, ValueError):
     def single(
         cls, kind: str, loc: tuple[str | int, ...], message: str, data: bytes
     ) -> InvalidChunk:
-        """Make an error whose list holds one entry, which says what its message says."""
+        """Make an error of which there is nothing more to list than its message says."""
         details: list[ErrorDetail] = [{"type": kind, "loc": loc, "msg": message}]
         return cls(message, data, partial(list, details))
 

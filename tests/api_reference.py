@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from inspect import cleandoc
 
 from .definitions import (
-    ROOT,
     Assignment,
     Found,
     Function,
@@ -28,6 +27,7 @@ from .definitions import (
     public_names,
     source,
 )
+from .pages import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
 

@@ -16,7 +16,9 @@ from inspect import cleandoc, isroutine
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-ROOT = Path(__file__).parents[1]
+import fastchunk
+
+_PACKAGE = Path(fastchunk.__file__).parent
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Assignment: TypeAlias = ast.Assign | ast.AnnAssign
@@ -43,7 +45,7 @@ def source(module: str) -> tuple[str, ast.Module]:
 
 
 def _path(module: str) -> Path:
-    return ROOT.joinpath(*module.split("."))
+    return _PACKAGE.joinpath(*module.split(".")[1:])
 
 
 def find(module: str, name: str) -> Found | None:

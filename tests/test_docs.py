@@ -93,7 +93,7 @@ def test_a_stale_api_reference_is_reported(
 
 def test_the_design_names_every_module() -> None:
     text = (ROOT / "docs" / "design.md").read_text("utf-8")
-    package = ROOT / "fastchunk"
+    package = Path(fastchunk.__file__).parent
     modules = [path.name for path in package.glob("*.py") if not path.name.startswith("_")]
     folders = [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
     assert [name for name in [*modules, *folders] if f"`{name}`" not in text] == []
@@ -112,8 +112,8 @@ def test_every_difference_is_pinned_by_a_test() -> None:
 
 def _faults(line: str) -> Iterator[str]:
     """Yield what a line of commands names that does not exist."""
-    declared = set(re.findall(r"(?m)^(\w+) = \[", (ROOT / "pyproject.toml").read_text("utf-8")))
-    for extras in re.findall(r"(?:fastchunk|\.)\[([\w,]+)\]", line):
+    declared = set(re.findall(r"(?m)^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text("utf-8")))
+    for extras in re.findall(r"(?:fastchunk|\.)\[([\w,-]+)\]", line):
         yield from sorted(set(extras.split(",")) - declared)
     for command in re.split(r"&&|\|", line):
         words = shlex.split(command)
