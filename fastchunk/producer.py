@@ -22,11 +22,13 @@ from typing import Any
 import msgspec
 
 from . import models, wire
-from ._learner import MARK
 from .codec import encode_event
+from .scan import Table, scan
 from .sse import DONE, format_event
 
 __all__ = ["StreamEncoder"]
+
+_BEFORE = len(b"data: ")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -183,9 +185,7 @@ class StreamEncoder:
         """Write a delta of one string: encode the string, and reuse what surrounds it."""
         around = known.get(_checked(choice, int, "choice"))
         if around is None:
-            marked = self._delta(choice, **{name: MARK.decode()})
-            before, _, after = marked.partition(b'"%b"' % MARK)
-            around = known[choice] = before, after
+            around = known[choice] = _around(self._delta(choice, **{name: ""}), name)
         try:
             return around[0] + _encode(_checked(text, str, "text")) + around[1]
         except UnicodeEncodeError:
@@ -214,3 +214,10 @@ def _checked(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
         expected = " or ".join(each.__name__ for each in kinds)
         raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
     return value
+
+
+def _around(event: bytes, name: str) -> tuple[bytes, bytes]:
+    """Cut a text delta's event around its text."""
+    table = Table([("choices", "0", "delta", name)])
+    ((_, begin, end),) = scan(event[_BEFORE:-2], table) or ()
+    return event[: _BEFORE + begin], event[_BEFORE + end :]

@@ -326,3 +326,31 @@ decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
 ).decode
 """The bare decoder, for those who have checked that a whole read is UTF-8; raises
 `msgspec.DecodeError` for some of what `decode` accepts, so that `decode` has to be asked then."""
+
+
+class ChoiceFacts(Struct, gc=False):
+    """What a relay has to know of a choice."""
+
+    index: Integer = UNSET
+    finish_reason: Text = UNSET
+
+    index_or = ChatCompletionResponseStreamChoice.index_or
+
+
+class Facts(Struct, gc=False):
+    """What a relay has to know of an event: a chunk without what it can pass on unread.
+
+    The paths that the scanner looks for are made from this type.
+    """
+
+    object: Any = UNSET
+    choices: list[ChoiceFacts] | UnsetType | None = UNSET
+    usage: Opaque = UNSET
+    error: Any = UNSET
+
+
+decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts, firm={ChoiceFacts})
+decode_facts_utf8: Callable[[bytes], Facts] = json.Decoder(Facts).decode
+"""The bare decoder of facts, as `decode_utf8` is that of chunks."""
+
+decode_usage: Callable[[Data], UsageInfo] = codec.tolerant_decoder(UsageInfo)

@@ -1,9 +1,9 @@
-"""Typed changes without loss: what a changed chunk says, in the data that it was decoded from.
+"""Typed changes without loss: puts what a changed chunk says into the data that it came in.
 
 In:  a chunk's data, the chunk after somebody has changed it, and the items that its lists had.
 Out: the data with just the values that differ; every other byte is as it came.
-Cost: where the first delta's text is all that differs, a search and one decode that proves it;
-otherwise the comparison of every field and an exact edit.
+Cost: where the first choice's content is all that differs, one edit and one decode that proves it;
+otherwise a decode, the comparison of every field, and an edit.
 
 Keys that the Structs do not know stay in their places, at every level. The items of a list are
 told apart by identity: one that was there before keeps its bytes wherever in its list it now
@@ -16,23 +16,23 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from . import wire
-from ._learner import TEXTS, has_one
 from .codec import encode, encode_tree
-from .edit import DROP, edit, items_at
+from .edit import DROP, edit, items_at, table_of
 from .errors import InvalidChunk
+from .scan import splice
 
-__all__ = ["Lists", "keep", "lists_of"]
+__all__ = ["Lists", "lists_of", "merge"]
 
 Chunk = wire.ChatCompletionStreamResponse
-Path: TypeAlias = tuple[str | int, ...]
-Lists: TypeAlias = dict[Path, list[Any]]
+Place: TypeAlias = tuple[str | int, ...]
+Lists: TypeAlias = dict[Place, list[Any]]
 """The items of every list of Structs in a chunk, by its place: as they were when handed out."""
 
-_decode_string = msgspec.json.Decoder(str).decode
+_CHOICES = ("choices",)
+_CONTENT = table_of(("/choices/0/delta/content",))
 
 
 def lists_of(chunk: Chunk) -> Lists:
@@ -45,58 +45,48 @@ def lists_of(chunk: Chunk) -> Lists:
             found: Lists = {}
             _find_lists(chunk, (), found)
             return found
-    return {("choices",): choices[:]}
+    return {_CHOICES: choices[:]}
 
 
-def _find_lists(struct: Struct, path: Path, found: Lists) -> None:
+def _find_lists(struct: Struct, place: Place, found: Lists) -> None:
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         if isinstance(value, Struct):
-            _find_lists(value, (*path, name), found)
+            _find_lists(value, (*place, name), found)
         elif isinstance(value, list) and value and isinstance(value[0], Struct):
-            found[(*path, name)] = value[:]
+            found[(*place, name)] = value[:]
             for index, item in enumerate(value):
-                _find_lists(item, (*path, name, index), found)
+                _find_lists(item, (*place, name, index), found)
 
 
-def keep(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
+def merge(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
     """Return the data that says what the chunk says; itself, if it does already.
 
     Where the data is nested deeper than the interpreter lets an edit go, the chunk is encoded anew.
     Raises `InvalidChunk` where a value that was put in has no JSON form.
     """
     try:
-        candidate = _with_text(data, chunk, lists)
-        if candidate is not None and wire.decode(candidate) == chunk:
-            return candidate
         before = wire.decode(data)
         if before == chunk:
             return data
-        return edit(data, _Changes(_Source(data, lists), ()).between(before, chunk))
+        candidate = _with_content(data, chunk, lists)
+        if candidate is not None and wire.decode(candidate) == chunk:
+            return candidate
+        changes = _Changes(_Source(data, lists), ()).between(before, chunk)
+        return edit(data, changes) if changes else data
     except (InvalidChunk, RecursionError):
         return encode(chunk)
 
 
-def _with_text(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
-    """Put the new content of a chunk's only delta into its data, if it is plain where."""
-    text = _content_of_one(chunk.choices, lists)
-    if text is None or not has_one(data, "content"):
-        return None
-    found = TEXTS["content"].search(data)
-    if found is None or _decode_string(found[1]) == text:
-        return None
-    return data[: found.start(1)] + encode_tree(text) + data[found.end(1) :]
-
-
-def _content_of_one(choices: object, lists: Lists) -> str | None:
-    """Return the content of the only choice, if it is the one that was handed out, and text."""
-    handed = lists.get(("choices",), ())
+def _with_content(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
+    """Put the content of a chunk's only choice into its data, where it is plain which one it is."""
+    handed, choices = lists.get(_CHOICES, ()), chunk.choices
     if type(choices) is not list or len(choices) != 1 or len(handed) != 1:
         return None
     if choices[0] is not handed[0] or type(choices[0].delta) is not wire.DeltaMessage:
         return None
     content = choices[0].delta.content
-    return content if type(content) is str else None
+    return splice(data, _CONTENT, [encode_tree(content)]) if type(content) is str else None
 
 
 class _Source:
@@ -105,26 +95,27 @@ class _Source:
     def __init__(self, data: bytes, lists: Lists) -> None:
         self.lists = lists
         self._data = data
-        self._found: dict[Path, list[bytes]] = {}
+        self._found: dict[Place, list[bytes]] = {}
 
-    def items(self, path: Path) -> list[bytes]:
+    def items(self, place: Place) -> list[bytes]:
         """Return the bytes of a list's items; those of a list in a list are looked for in its item.
 
         So each is gone through once on every level, however many lists there are.
         """
-        if path not in self._found:
-            indices = [at for at, step in enumerate(path) if isinstance(step, int)]
+        if place not in self._found:
+            indices = [at for at, step in enumerate(place) if isinstance(step, int)]
             within = self._data
             for at in indices[-1:]:
-                within = self.items(path[:at])[int(path[at])]
-            self._found[path] = items_at(within, path[indices[-1] + 1 :] if indices else path)
-        return self._found[path]
+                within = self.items(place[:at])[int(place[at])]
+            below = place[indices[-1] + 1 :] if indices else place
+            self._found[place] = items_at(within, below)
+        return self._found[place]
 
 
 class _Changes:
     """Collects the edits that make the object at `root` say what a changed Struct says."""
 
-    def __init__(self, source: _Source, root: Path) -> None:
+    def __init__(self, source: _Source, root: Place) -> None:
         self._source = source
         self._root = root
         self._found: dict[str, Any] = {}
@@ -134,7 +125,7 @@ class _Changes:
         self._compare(before, after, self._root)
         return self._found
 
-    def _compare(self, before: Struct, after: Struct, at: Path) -> None:
+    def _compare(self, before: Struct, after: Struct, at: Place) -> None:
         for name in after.__struct_fields__:
             old, new = getattr(before, name), getattr(after, name)
             place = *at, name
@@ -144,10 +135,11 @@ class _Changes:
                 self._compare(old, new, place)
             elif isinstance(new, list) and place in self._source.lists:
                 self._compare_items(old, new, place)
-            else:
+            elif old is UNSET or new is UNSET or encode_tree(old) != encode_tree(new):
+                # The encoded values are compared because NaN is not equal to itself.
                 self._put(place, DROP if new is UNSET else new)
 
-    def _compare_items(self, old: list[Any], new: list[Any], at: Path) -> None:
+    def _compare_items(self, old: list[Any], new: list[Any], at: Place) -> None:
         handed = {id(item): index for index, item in enumerate(self._source.lists[at])}
         places = [handed.get(id(item)) for item in new]
         if places == list(range(len(old))):
@@ -163,6 +155,6 @@ class _Changes:
                 parts.append(edit(self._source.items(at)[place], changes))
         self._put(at, list(map(Raw, parts)))
 
-    def _put(self, place: Path, value: Any) -> None:
+    def _put(self, place: Place, value: Any) -> None:
         pointer = "".join(f"/{step}" for step in place[len(self._root) :])
         self._found[pointer] = value
