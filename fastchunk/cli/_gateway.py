@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from ._output import CANNOT_LISTEN, complain
+from ._output import CANNOT_LISTEN, print_message
 
 __all__ = ["aliases_of", "run"]
 
@@ -56,5 +56,5 @@ def _check_host(host: str) -> None:
     try:
         host.encode("idna")
     except UnicodeError as error:
-        complain(f"cannot listen on {host}: {error}")
+        print_message(f"cannot listen on {host}: {error}")
         raise typer.Exit(CANNOT_LISTEN) from error

@@ -15,7 +15,7 @@ import typer
 import fastchunk
 
 from . import _check, _gateway, _help, _read
-from ._output import ODD, Output, guarded
+from ._output import PROBLEM, Output, exit_cleanly
 
 __all__ = ["app"]
 
@@ -75,9 +75,9 @@ def read(
         view = _read.Answer
     elif stats:
         view = _read.Stats
-    with guarded():
-        whole = _read.show(file, view)
-    raise typer.Exit(0 if whole else ODD)
+    with exit_cleanly():
+        problems = _read.show(file, view)
+    raise typer.Exit(PROBLEM if problems else 0)
 
 
 @app.command(help=_help.CHECK)
@@ -89,9 +89,9 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for notes, too.")] = False,
 ) -> None:
     """Run `fastchunk check`."""
-    with guarded():
-        found = _check.show(file, as_json=as_json)
-    raise typer.Exit(ODD if found.problems or (strict and found.notes) else 0)
+    with exit_cleanly():
+        found = _check.report(file, as_json=as_json)
+    raise typer.Exit(PROBLEM if found.problems or (strict and found.notes) else 0)
 
 
 class LogLevel(str, Enum):

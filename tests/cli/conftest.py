@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import pytest
 
@@ -22,12 +23,14 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
     master, end = os.openpty()
     with os.fdopen(master, "rb", buffering=0) as shown, os.fdopen(end, "w") as streams:
 
-        def run_there(*arguments: str, data: bytes, term: str = "xterm") -> str:
+        def run_there(
+            *arguments: str, data: bytes, term: str = "xterm", stderr: TextIO = streams
+        ) -> str:
             with monkeypatch.context() as patch:
                 patch.setenv("TERM", term)
                 patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
                 patch.setattr(sys, "stdout", streams)
-                patch.setattr(sys, "stderr", streams)
+                patch.setattr(sys, "stderr", stderr)
                 app(arguments, standalone_mode=False)
             streams.write("\0")  # the end: no command shows it
             streams.flush()

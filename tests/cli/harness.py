@@ -54,7 +54,9 @@ def closed_pipe() -> Iterator[TextIO]:
 def process(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-W", "error", "-m", "fastchunk", *arguments]
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, cwd=ROOT, bufsize=0, **pipes | options) as popen:
+    # Buffered as for a user, or nothing would show that what has to be flushed is flushed.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, cwd=ROOT, env=env, bufsize=0, **pipes | options) as popen:
         try:
             yield popen
         finally:
