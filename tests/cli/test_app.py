@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import runpy
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
@@ -14,9 +19,9 @@ import fastchunk.gateway
 from fastchunk.cli import main
 from fastchunk.cli.app import app
 
-from .harness import (
-    run,
-)
+from .harness import ROOT, run
+
+COMMANDS = ROOT / "fastchunk" / "cli"
 
 
 def test_the_version() -> None:
@@ -34,6 +39,13 @@ def test_help_has_examples(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "100"})
     assert result.exit_code == 0
     assert re.search(rf"^ +fastchunk {command} .*$", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [[], ["read"], ["check"], ["gateway"]])
+def test_help_says_what_a_value_is_and_not_its_type(arguments: list[str]) -> None:
+    for columns in ("80", "200"):
+        printed = run(*arguments, "--help", env={"COLUMNS": columns}).stdout
+        assert not re.search(r"<(?!path>)|range|x<=|default: \(", printed)
 
 
 @pytest.mark.parametrize("command", ["read", "check", "gateway"])
@@ -54,6 +66,24 @@ def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         runpy.run_module("fastchunk", run_name="__main__")
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith("fastchunk ")
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of everything that a module takes from fastchunk."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            if module.startswith(("fastchunk", ".")):
+                yield from ((module, alias.name) for alias in node.names)
+
+
+def test_the_command_line_imports_public_names_alone() -> None:
+    imported = {found for path in COMMANDS.glob("*.py") for found in imports_of(path)}
+    assert ("fastchunk", "ChunkStream") in imported
+    for name, what in imported:
+        module = importlib.import_module(name, "fastchunk.cli")
+        assert name.startswith(".") or "._" not in name
+        assert what in module.__all__ or isinstance(getattr(module, what), ModuleType)
 
 
 @pytest.mark.parametrize("missing", ["rich", "typer"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,15 @@ def test_notes_are_bounded() -> None:
     data = delta(content="", **keys) + CLEAN
     *_, last = oddities(data)  # what the mirror drops
     assert (last["kind"], last["offset"], last["count"]) == ("more", 0, MAX_ENTRIES)
+
+
+def test_the_help_names_every_kind() -> None:
+    printed = run("check", "--help", env={"COLUMNS": "100"}).stdout
+    problems, _, rest = printed.partition("Notes are")
+    notes, _, _ = rest.partition("Examples")
+    streams = [*(data + CLEAN for data, _ in ODDITIES), *(data for data, _ in ENDS)]
+    streams.append(delta(content="", **{f"key{number}": None for number in range(MAX_ENTRIES + 1)}))
+    found = [oddity for data in streams for oddity in oddities(data)]
+    for text, level in ((problems, "problem"), (notes, "note")):
+        kinds = {oddity["kind"] for oddity in found if oddity["level"] == level}
+        assert set(re.findall(r"^  +([a-z-]+)  +\S", text, re.MULTILINE)) == kinds

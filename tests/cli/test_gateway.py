@@ -15,12 +15,7 @@ import fastchunk
 import fastchunk.gateway
 from fastchunk.gateway import Settings
 
-from .harness import (
-    KEYS,
-    PATIENCE,
-    process,
-    run,
-)
+from .harness import KEYS, PATIENCE, process, run
 
 
 @pytest.fixture
@@ -75,7 +70,8 @@ def test_the_demonstration(served: Served) -> None:
         (["--demo", "--alias", "a"], "an alias is NAME=MODEL"),
         (["--demo", "--alias", "=a"], "an alias is NAME=MODEL"),
         (["--demo", "--keep-alive", "0"], "keep_alive must be more than 0"),
-        (["--demo", "--port", "70000"], "--port"),
+        (["--demo", "--port", "70000"], "a port is a number from 0 to 65535, not 70000"),
+        (["--demo", "--port", "-1"], "a port is a number from 0 to 65535, not -1"),
     ],
 )
 def test_options_that_cannot_be_meant(arguments: list[str], message: str, served: Served) -> None:
@@ -109,7 +105,7 @@ def test_help_states_the_defaults_of_the_gateway() -> None:
     for field in optional:
         option = field.name.replace("_", "-")
         line = next(line for line in printed.splitlines() if f"--{option} " in line)
-        assert re.search(rf"default: \({field.default:.0f}\)", line)
+        assert re.search(rf"\[default: {field.default:.0f}\]", line)
 
 
 def test_without_the_gateways_extra(monkeypatch: pytest.MonkeyPatch) -> None:

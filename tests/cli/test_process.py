@@ -34,6 +34,14 @@ def test_what_cannot_be_read(command: str, path: str, reason: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_opening_a_file_decides_whether_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stream.sse").write_bytes(CLEAN)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # what typer would ask
+    assert run("read", str(tmp_path / "stream.sse")).stdout == "Hi\n"
+
+
 def test_without_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(Unreadable, match="standard input: it is closed"):
