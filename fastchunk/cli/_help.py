@@ -47,7 +47,7 @@ Each oddity is one line, with its event's number and its offset in bytes.
 
 [bold]Problems[/] are what fastchunk cannot read:
   invalid-json     the data of an event is not JSON
-  invalid-chunk    it is JSON, but a value has a type that no chunk has there
+  invalid-chunk    it is JSON, but does not have the shape of a chunk
   error-event      the server sent an error
   too-large        an event is larger than {MAX_EVENT_SIZE >> 20} MiB
   truncated        the end came before [DONE], an error or every finish reason

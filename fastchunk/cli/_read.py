@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-import msgspec
-from msgspec import Raw
+from msgspec import Raw, UnsetType
 
 from fastchunk import Accumulator, encode, wire
+from fastchunk.codec import encode_tree
 
 from ._document import find_unknown_keys, parse
 from ._input import read_input
@@ -77,7 +77,7 @@ class Text:
         """Show what a chunk adds."""
         choices = item.chunk.choices if item.chunk else None
         for position, choice in enumerate(choices or ()):
-            index = _index_of(choice, position)
+            index = choice.index_or(position)
             self._several = self._several or index != 0
             if choice.delta:
                 self._show(index, choice.delta)
@@ -89,26 +89,29 @@ class Text:
     def _show(self, index: int, delta: wire.DeltaMessage) -> None:
         self._show_piece(index, "reasoning", delta.reasoning_text, "dim")
         self._show_piece(index, "answer", delta.text)
-        self._show_piece(index, "refusal", delta.refusal or "")
+        self._show_piece(index, "refusal", _text_in(delta.refusal))
         if delta.function_call:
             self._show_call(index, "function call", delta.function_call)
         for position, call in enumerate(delta.tool_calls or ()):
             channel = f"tool call {call.index if isinstance(call.index, int) else position}"
             if call.function:
                 # Some servers give every call the index 0: a new id with a name is a new call.
-                if call.function.name and call.id and call.id != self._call_id:
-                    self._call_id, self._section = call.id, None
+                call_id = _text_in(call.id)
+                if call.function.name and call_id not in {"", self._call_id}:
+                    self._call_id, self._section = call_id, None
                 self._show_call(index, channel, call.function)
             if call.custom and call.custom != Raw(b"null"):
                 self._show_piece(index, channel, bytes(call.custom).decode())
 
     def _show_call(self, index: int, channel: str, function: wire.DeltaFunctionCall) -> None:
         # Some servers repeat the name in every piece: it begins a section only once.
-        if function.name and self._section != (index, channel):
-            self._begin_section(index, channel, f"{channel}: {function.name}")
-        arguments = function.arguments or ""
-        if isinstance(arguments, dict):
-            arguments = msgspec.json.encode(arguments).decode()
+        if (name := _text_in(function.name)) and self._section != (index, channel):
+            self._begin_section(index, channel, f"{channel}: {name}")
+        arguments = function.arguments
+        if isinstance(arguments, (str, UnsetType)) or arguments is None:
+            arguments = arguments or ""
+        else:  # an object at once
+            arguments = encode_tree(arguments).decode()
         self._show_piece(index, channel, arguments)
 
     def _show_piece(self, index: int, channel: str, text: str, style: str = "") -> None:
@@ -176,10 +179,11 @@ class Stats:
         if item.chunk is None or item.data is None:
             return
         self._chunks += 1
-        self._usage = item.chunk.usage or self._usage
+        if isinstance(item.chunk.usage, wire.UsageInfo):
+            self._usage = item.chunk.usage
         for position, choice in enumerate(item.chunk.choices or ()):
-            if choice.finish_reason:
-                self._finish_reasons[_index_of(choice, position)] = choice.finish_reason
+            if reason := _text_in(choice.finish_reason):
+                self._finish_reasons[choice.index_or(position)] = reason
         with suppress(RecursionError):  # `wire` skips an unknown value however deeply it is nested
             value = parse(item.data).value
             for found in find_unknown_keys(value, wire.ChatCompletionStreamResponse):
@@ -214,6 +218,6 @@ def _describe_end(reading: Reading) -> str:
     return done if reading.stream.error is None else f"an error, {done}"
 
 
-def _index_of(choice: wire.ChatCompletionResponseStreamChoice, position: int) -> int:
-    """Return a choice's index; where a server leaves it out, its position tells choices apart."""
-    return choice.index if isinstance(choice.index, int) else position
+def _text_in(value: object) -> str:
+    """Return a text of a chunk; `wire` holds whatever a server sends in its place."""
+    return value if isinstance(value, str) else ""

@@ -91,6 +91,15 @@ def test_tool_calls_of_sloppy_servers() -> None:
     assert shown(old) == "[function call: f] {}\n"
 
 
+def test_values_of_other_types_are_no_text() -> None:
+    assert shown(delta(refusal=["No."], reasoning={"text": "Hm."})) == "[reasoning] Hm.\n"
+    call = {"index": 0, "id": ["x"], "function": {"name": {"a": "f"}, "arguments": [1]}}
+    assert shown(tool(**call), tool(**call)) == "[tool call 0] [1][1]\n"
+    choices = [{"index": 0, "delta": {}, "finish_reason": {"type": "stop"}}]
+    data = format_event(json.dumps({"choices": choices})) + DONE
+    assert "finish reason" not in run("read", "-", "--stats", data=data).stdout
+
+
 def test_names_cannot_break_out_of_their_labels() -> None:
     text = shown(tool(index=0, function={"name": "f\n\x1b[2J\u2028"}))
     assert text == "[tool call 0: f\\n\\x1b[2J\\u2028] \n"
