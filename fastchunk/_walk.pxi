@@ -496,8 +496,7 @@ def splice(bytes data not None, Table table not None, values not None):
 def check(data):
     """Tell whether a document is UTF-8, and too short for numbers and nesting out of bounds."""
     cdef At p, end
-    cdef Py_ssize_t size, brackets = 0
-    cdef int length
+    cdef Py_ssize_t size
     if type(data) is bytes:
         p = <At>PyBytes_AS_STRING(data)
         size = PyBytes_GET_SIZE(data)
@@ -506,23 +505,9 @@ def check(data):
     else:
         return False
     end = p + size
-    if size > 4300:
+    if size > 4300 or (size >= 400 and count_brackets(p, size) > 200):
         return False
-    if size >= 400:
-        brackets = count_brackets(p, size)
-        if brackets > 200:
-            return False
-    while p < end:
-        while end - p >= 8 and not eight(p) & <uint64_t>0x8080808080808080:
-            p += 8
-        if p < end and p[0] < 0x80:
-            p += 1
-        elif p < end:
-            length = utf8_length(p)
-            if length == 0:
-                return False
-            p += length
-    return True
+    return is_utf8(p, end)
 
 
 cdef Py_ssize_t count_brackets(At p, Py_ssize_t size) noexcept nogil:

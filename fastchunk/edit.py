@@ -74,7 +74,7 @@ def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
         data = bytes(data)
-    if not isinstance(changes, Mapping):
+    if type(changes) is not dict and not isinstance(changes, Mapping):
         raise TypeError(f"changes must be a mapping, not {type(changes).__name__}")
     return edit_encoded(data, table_of(tuple(changes)), encode_changes(changes))
 

@@ -350,7 +350,5 @@ class Facts(Struct, gc=False):
 
 
 decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts, firm={ChoiceFacts})
-decode_facts_utf8: Callable[[bytes], Facts] = json.Decoder(Facts).decode
-"""The bare decoder of facts, as `decode_utf8` is that of chunks."""
 
 decode_usage: Callable[[Data], UsageInfo] = codec.tolerant_decoder(UsageInfo)
