@@ -84,8 +84,9 @@ class Relay:
 
         It decides about a usage chunk before the changes are made, not after them.
         """
-        values: dict[Path, Value] = dict.fromkeys(_ROLES, ...)
-        values.update(zip(self._table.paths, self._values, strict=True))
+        # What is added is added in this order, so the changes come first, as they are in `edit`.
+        values: dict[Path, Value] = dict(zip(self._table.paths, self._values, strict=True))
+        values.update({path: ... for path in _ROLES if path not in values})
         if self._strip_usage:
             if not {"choices", "usage"}.isdisjoint(names):
                 return None
