@@ -41,6 +41,8 @@ cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
             block.event_end = line_end
         elif line_end - p == 4 and memcmp(p, "data", 4) == 0:
             return False
+        elif line_end - p == 5 and memcmp(p, "event", 5) == 0:
+            return False
         opens = False
         p = block.next
 
@@ -159,6 +161,8 @@ cdef class Forwarder:
 
     def __cinit__(self, Table table not None, values, Tally tally not None, Py_ssize_t limit):
         """Take the table and what becomes of each of its paths, as `splice` does."""
+        if table.nodes == NULL:
+            raise OverflowError(f"more than {MAX_PATHS} paths")
         self.table, self.tally, self.limit = table, tally, min(limit, 0x7FFFFFFF)
         self.values = list(values)
         table.read_changes(self.values, self.changes)

@@ -48,10 +48,10 @@ Value = _scan_py.Value
 
 PLAIN, FACT, LATEST = range(3)
 """What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
-left to the caller; something of which the latest is kept, with only its kind as a fact."""
+left to the caller; something of which the latest object is kept, with only its kind as a fact."""
 
 MAX_PATHS = 32
-"""The most paths that a compiled table holds."""
+"""The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
     from ._scan import Forwarder, Table, Tally, cut_plain, scan, splice
