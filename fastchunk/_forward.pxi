@@ -104,6 +104,8 @@ cdef class Forwarder:
 
     def __cinit__(self, Table table not None, values, Tally tally not None, Py_ssize_t limit):
         """Take the table and what becomes of each of its paths, as `splice` does."""
+        if table.nodes == NULL:
+            raise OverflowError(f"more than {MAX_PATHS} paths")
         self.table, self.tally, self.limit = table, tally, min(limit, 0x7FFFFFFF)
         self.values = list(values)
         table.read_changes(self.values, self.changes)

@@ -41,6 +41,8 @@ cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
             block.event_end = line_end
         elif line_end - p == 4 and memcmp(p, "data", 4) == 0:
             return False
+        elif line_end - p == 5 and memcmp(p, "event", 5) == 0:
+            return False
         opens = False
         p = block.next
 

@@ -50,7 +50,7 @@ class Way(NamedTuple):
 
 PLAIN, FACT, LATEST = range(3)
 """What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
-left to the caller; something of which the latest is kept, with only its kind as a fact."""
+left to the caller; something of which the latest object is kept, with only its kind as a fact."""
 
 _COLON, _SPACE, _BACKSLASH, _RETURN = 0x3A, 0x20, 0x5C, 0x0D
 _GAP = re.compile(r"[ \t\n\r]*")

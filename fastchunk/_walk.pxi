@@ -113,6 +113,10 @@ cdef inline bint is_same(const Change* change, At begin, At end) noexcept nogil:
     return end - begin == change.length and memcmp(change.value, begin, change.length) == 0
 
 
+cdef inline bint is_replaced(Walk* walk, int slot) noexcept nogil:
+    return slot >= 0 and walk.changes[slot].action == REPLACE
+
+
 cdef bint mark(
     Walk* walk, int child, At segment, At begin, At end, At after, bint* kept
 ) noexcept nogil:
@@ -129,7 +133,7 @@ cdef bint mark(
         sign(walk, VALUE, node.slot, begin, end)
     elif node.role == LATEST:
         sign(walk, KIND, node.slot, begin, begin + 1)
-        if begin[0] != c'n':
+        if begin[0] == c'{':
             walk.latest = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
             walk.span_count = 1
     if node.slot >= 0:
@@ -244,6 +248,8 @@ cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
         sign(walk, OPEN, walk.nodes[node].slot, p, p + 1)
     elif node >= 0 and walk.nodes[node].role == FACT:
         walk.noting = False  # all of it is in the signature
+    if noting and node >= 0 and is_replaced(walk, walk.nodes[node].slot):
+        walk.noting = False  # another value may have to be replaced where this one is the new one
     if first == c'"':
         p = string(p + 1, walk.end, &escaped)
         if p != NULL and node < 0:
@@ -299,9 +305,9 @@ cdef class Table:
 
     def __cinit__(self, paths, roles=None):
         cdef int slot, node
-        if len(paths) > MAX_PATHS:
-            raise OverflowError(f"more than {MAX_PATHS} paths")
         self.paths, self.names, self.keys = list(paths), [], []
+        if len(paths) > MAX_PATHS:
+            return  # every document is one for the exact path
         self.nodes = <Node*>PyMem_Malloc((sum(map(len, paths)) + 1) * sizeof(Node))
         if self.nodes == NULL:
             raise MemoryError
@@ -444,7 +450,7 @@ def scan(bytes data not None, Table table not None):
     cdef Walk walk
     cdef At base = <At>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-    if size > 0x7FFFFFFF:
+    if size > 0x7FFFFFFF or table.nodes == NULL:
         return None
     begin_walk(&walk, table, NULL, base, base + size)
     walk.reporting = True
@@ -467,7 +473,7 @@ def splice(bytes data not None, Table table not None, values not None):
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0
     cdef Piece* piece
     cdef Buffer out
-    if size > 0x7FFFFFFF:
+    if size > 0x7FFFFFFF or table.nodes == NULL:
         return None
     table.read_changes(values, changes)
     begin_walk(&walk, table, changes, base, base + size)

@@ -50,7 +50,7 @@ Value = _scan_py.Value
 
 PLAIN, FACT, LATEST = _scan_py.PLAIN, _scan_py.FACT, _scan_py.LATEST
 MAX_PATHS = 32
-"""The most paths that a compiled table holds."""
+"""The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
     from ._scan import Forwarder, Reader, Table, Tally, cut_plain, scan, splice

@@ -139,6 +139,7 @@ class Observer(Tally):
         """Count the last chunk as an event that could not be decoded after all."""
         self.chunks -= 1
         self.others += 1
+        self.quiet = False
         self._refuse(error)
 
     def _refuse(self, error: InvalidChunk) -> None:
