@@ -29,6 +29,7 @@ __all__ = [
     "scan_once",
     "skip_gap",
     "splice",
+    "splice_values",
 ]
 
 Path: TypeAlias = "tuple[str | None, ...]"
@@ -205,6 +206,18 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
     return edited
+
+
+def splice_values(
+    data: bytes,
+    table: Table,
+    values: dict[str, Any],
+    encode: Callable[[Any], bytes],
+    drop: object,
+) -> bytes | None:
+    """Do what `splice` does, with the values of a dict that are yet to be encoded; `drop` removes."""
+    encoded = [None if value is drop else encode(value) for value in values.values()]
+    return splice(data, table, encoded)
 
 
 class _Nothing(msgspec.Struct, gc=False):

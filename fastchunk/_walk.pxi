@@ -467,15 +467,42 @@ def splice(bytes data not None, Table table not None, values not None):
 
     Returns the document itself if nothing changes, and None if it is not plain.
     """
-    cdef Walk walk
     cdef Change changes[MAX_PATHS]
+    if table.nodes == NULL:
+        return None
+    table.read_changes(values, changes)
+    return spliced(data, table, changes)
+
+
+def splice_values(bytes data not None, Table table not None, dict values not None, encode, drop):
+    """Do what `splice` does, with the values of a dict that are yet to be encoded; `drop` removes."""
+    cdef Change changes[MAX_PATHS]
+    cdef int slot = 0
+    cdef list held = []
+    if table.nodes == NULL or len(values) != table.path_count:
+        return None
+    for value in values.values():
+        if value is drop:
+            changes[slot] = Change(REMOVE, NULL, 0)
+        else:
+            encoded = encode(value)
+            held.append(encoded)
+            changes[slot] = Change(
+                REPLACE, PyBytes_AS_STRING(<bytes?>encoded), PyBytes_GET_SIZE(encoded)
+            )
+        slot += 1
+    return spliced(data, table, changes)
+
+
+cdef spliced(bytes data, Table table, const Change* changes):
+    cdef Walk walk
     cdef At base = <At>PyBytes_AS_STRING(data), end
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0
     cdef Piece* piece
     cdef Buffer out
-    if size > 0x7FFFFFFF or table.nodes == NULL:
+    cdef int i
+    if size > 0x7FFFFFFF:
         return None
-    table.read_changes(values, changes)
     begin_walk(&walk, table, changes, base, base + size)
     end = walk_document(&walk, base)
     if end == NULL or not table.add_missing(&walk, end):

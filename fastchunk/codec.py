@@ -31,6 +31,7 @@ __all__ = [
     "dump",
     "encode",
     "encode_event",
+    "encode_plainly",
     "encode_tree",
     "one_line",
     "to_builtins",
@@ -255,7 +256,8 @@ def _encode_other(value: object) -> msgspec.Raw:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-_encode = msgspec.json.Encoder(enc_hook=_encode_other).encode
+encode_plainly: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_encode_other).encode
+"""Encode a value as it stands; raises what msgspec raises."""
 
 
 def encode(chunk: msgspec.Struct) -> bytes:
@@ -271,7 +273,7 @@ def encode(chunk: msgspec.Struct) -> bytes:
             if choice.delta.content is None:
                 break
         else:
-            return _encode(chunk)
+            return encode_plainly(chunk)
     except (AttributeError, TypeError, UnicodeEncodeError):
         pass  # no chunk, or one with something amiss
     return _encode_exactly(chunk)
@@ -298,7 +300,7 @@ def one_line(data: bytes) -> bytes:
 def encode_tree(tree: Any) -> bytes:
     """Encode a Struct as it stands, or what `dump` returns; raises what `encode` raises."""
     try:
-        return _encode(tree)
+        return encode_plainly(tree)
     except UnicodeEncodeError as error:
         loc = _find_surrogate(dump(tree), ())
         message = f"{place(loc)}: a lone surrogate has no UTF-8 form"

@@ -43,6 +43,7 @@ __all__ = [
     "paths_of",
     "scan",
     "splice",
+    "splice_values",
 ]
 
 Path = _scan_py.Path
@@ -53,7 +54,7 @@ MAX_PATHS = 32
 """The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
-    from ._scan import Forwarder, Reader, Table, Tally, cut_plain, scan, splice
+    from ._scan import Forwarder, Reader, Table, Tally, cut_plain, scan, splice, splice_values
 
     compiled: bool
 else:
@@ -67,6 +68,7 @@ else:
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
     scan, splice = implementation.scan, implementation.splice
+    splice_values = implementation.splice_values
 
 
 def paths_of(struct_type: type[msgspec.Struct]) -> dict[Path, int]:
