@@ -258,10 +258,10 @@ class Relay:
         left = self._outgoing(fields.data, self._seen.observe(fields.data, fields.event))
         if left is None:
             return b""
-        return block if left == fields.data else _with_data(block, left)
+        return self._still_marked(block if left == fields.data else _with_data(block, left))
 
     def _still_marked(self, block: bytes) -> bytes:
-        """Return a block that dispatches no event, and that must not dispatch one to the client.
+        """Return a block whose first line says to the client what it said here.
 
         The line of a byte order mark in the middle of a stream is no data line. If it opens the
         client's stream, where one mark is ignored, another one is put before it.
@@ -286,7 +286,9 @@ class Relay:
             if answer is DROP:
                 return None
             if answer is observed:
-                data = merge(data, observed, lists)
+                merged = merge(data, observed, lists)
+                # A raw value that was put in may hold line ends, which would end the event.
+                data = data if merged is data else one_line(merged)
             elif answer is not None:
                 raise TypeError(
                     "on_chunk must return None, the chunk that it was given, or DROP, "

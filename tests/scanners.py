@@ -5,44 +5,49 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from fastchunk import Relay, _scan_py, compiled
-from fastchunk.edit import table_of
+from fastchunk import Relay, _scan_py, compiled, scan
 
 SCANNERS = ("compiled", "pure") if compiled else ("pure",)
 """Those that there are: the compiled one may not have been built."""
 
-_USED = {
-    "edit": ("Table", "splice"),
-    "merge": ("splice",),
-    "producer": ("Table", "scan"),
-    "sse": ("cut_plain",),
-    "stream": ("cut_plain",),
-    "relay": ("Forwarder", "Table", "cut_plain"),
-}
+_USERS = [import_module(f"fastchunk.{name}") for name in "edit merge producer relay sse stream".split()]
+_NAMES = ("Forwarder", "Reader", "Table", "cut_plain", "scan", "splice")
 
 
 @contextmanager
 def scanning(scanner: str) -> Iterator[None]:
-    """Let everything that scans use the scanner of that name.
-
-    The tables that were built at import stay: the functions in Python read no more than the paths.
-    """
+    """Let everything that scans use the scanner of that name."""
+    edit = import_module("fastchunk.edit")
     with pytest.MonkeyPatch.context() as patch:
         if scanner == "pure":
-            for name, functions in _USED.items():
-                module = import_module(f"fastchunk.{name}")
-                for function in functions:
-                    patch.setattr(module, function, getattr(_scan_py, function, None))
-        table_of.cache_clear()
+            for module in _USERS:
+                for name, value in _replacements(module).items():
+                    patch.setattr(module, name, value)
+        edit.table_of.cache_clear()
         yield
-    table_of.cache_clear()
+    edit.table_of.cache_clear()
 
 
-def exact_relay(**options: object) -> Relay:
-    """Return a relay that decodes every event."""
+def _replacements(module: ModuleType) -> dict[str, Any]:
+    """List what a module has of the compiled scanner's, with what the one in Python has for it."""
+    found: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if name in _NAMES:
+            found[name] = getattr(_scan_py, name, None)
+        elif isinstance(value, scan.Table):
+            found[name] = _scan_py.Table(value.paths)
+    return found
+
+
+def exact_relay(**options: Any) -> Relay:
+    """Return a relay that decodes every event by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastchunk.relay.Forwarder", None)
-        return Relay(**options)  # type: ignore[arg-type]
+        for module in _USERS:
+            for name in {"Forwarder", "Reader"} & vars(module).keys():
+                patch.setattr(module, name, None)
+        return Relay(**options)
