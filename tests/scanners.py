@@ -16,21 +16,27 @@ SCANNERS = ("compiled", "pure") if compiled else ("pure",)
 """Those that there are: the compiled one may not have been built."""
 
 _USERS = [import_module(f"fastchunk.{name}") for name in "edit merge producer relay sse stream".split()]
-_NAMES = ("Forwarder", "Reader", "Table", "cut_plain", "scan", "splice")
+_NAMES = ("Forwarder", "Reader", "Table", "cut_plain", "scan", "splice", "splice_values")
 
 
 @contextmanager
 def scanning(scanner: str) -> Iterator[None]:
     """Let everything that scans use the scanner of that name."""
-    edit = import_module("fastchunk.edit")
     with pytest.MonkeyPatch.context() as patch:
         if scanner == "pure":
             for module in _USERS:
                 for name, value in _replacements(module).items():
                     patch.setattr(module, name, value)
-        edit.table_of.cache_clear()
+        _forget_tables()
         yield
-    edit.table_of.cache_clear()
+    _forget_tables()
+
+
+def _forget_tables() -> None:
+    for module in _USERS:
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
 
 
 def _replacements(module: ModuleType) -> dict[str, Any]:
@@ -44,10 +50,16 @@ def _replacements(module: ModuleType) -> dict[str, Any]:
     return found
 
 
+class _Declining:
+    """A reader that leaves everything to the exact way."""
+
+    def __init__(self, *_: object) -> None:
+        self.read = lambda _: None
+
+
 def exact_relay(**options: Any) -> Relay:
     """Return a relay that decodes every event by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in _USERS:
-            for name in {"Forwarder", "Reader"} & vars(module).keys():
-                patch.setattr(module, name, None)
+        patch.setattr(Relay, "_new_forwarder", lambda *_: None)
+        patch.setattr("fastchunk.relay.Reader", _Declining)
         return Relay(**options)
