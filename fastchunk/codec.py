@@ -23,6 +23,7 @@ from msgspec import inspect
 from . import lenient
 from .errors import ErrorDetail, InvalidChunk, Loc, place
 from .exact import coerce, parse
+from .exact.parse import MAX_DEPTH, MAX_DIGITS, MAX_FLAT
 from .field_types import fields, has_null_rule, null_of
 
 __all__ = [
@@ -46,12 +47,33 @@ T = TypeVar("T")
 
 _STR = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_MAX_DIGITS = parse.MAX_DIGITS
 _REFUSALS = (msgspec.DecodeError, RecursionError, ValueError, AttributeError, TypeError)
 
 
 def _same(value: T) -> T:
     return value
+
+
+def guard(data: bytes) -> bool:
+    """Tell whether the fast decoder may decide about a document, if it is one.
+
+    msgspec skips over the values of unknown keys, and so over what the exact path refuses there:
+    invalid UTF-8, a value that is nested too deeply, a number that is too long. False, or an error,
+    leaves the document to the exact path.
+    """
+    if not data.isascii():
+        data.decode()
+    size = len(data)
+    if size > MAX_FLAT:
+        # Deleting a byte counts it several times faster than `count` does. An array takes two
+        # bytes and an object that holds something five, `{"":}`: where so few objects fit in that
+        # arrays must make up the depth, there is no need to count them.
+        arrays = size - len(data.replace(b"]", b""))
+        if size >= 5 * MAX_DEPTH - 3 * arrays:
+            objects = size - len(data.replace(b"}", b""))
+            if arrays + objects > MAX_DEPTH and parse.is_higher(data, MAX_DEPTH):
+                return False
+    return size <= MAX_DIGITS or not parse.has_long_number(data)
 
 
 # --- in -----------------------------------------------------------------------------------------
@@ -73,21 +95,19 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
         Raises `InvalidChunk` for data that is not a chunk, `TypeError` for anything else.
         """
         try:
-            # msgspec skips over the values of unknown keys without looking at their UTF-8.
-            if not data.isascii():
-                data.decode()
-            if len(data) <= _MAX_DIGITS or not parse.has_long_number(data):
+            # Most chunks are short, so that there is nothing to guard against but bad UTF-8.
+            if (len(data) <= MAX_FLAT and (data.isascii() or data.decode())) or guard(data):
                 return fast(data)
         except _REFUSALS:
             pass  # decided below, so that its error has no misleading context
         return decode_exactly(data)
 
     def decode_exactly(data: Data) -> S:
-        if isinstance(data, memoryview):
+        if isinstance(data, (bytearray, memoryview)):
             return decode(bytes(data))
         text = _text(data)
         try:
-            if len(text) <= _MAX_DIGITS or not parse.has_long_number(text.encode()):
+            if len(text) <= MAX_FLAT or guard(text.encode()):
                 return fast(respell(text))
         except (msgspec.DecodeError, RecursionError, ValueError):
             pass

@@ -2,8 +2,8 @@
 
 In:  text.
 Out: what `json.loads` returns, with `NaN` and `Infinity` as numbers and the last of duplicate keys;
-or `Malformed`, for bad syntax, lone surrogates in escapes, nesting below 201 levels, and numbers
-with more than 4300 digits before the point.
+or `Malformed`, for bad syntax, lone surrogates in escapes, a value below 200 levels of arrays and
+objects, and numbers with more than 4300 digits before the point.
 Cost: that of `json.loads`, and another pass where the text may hold one of the last three.
 """
 
@@ -13,13 +13,28 @@ import json
 import re
 from typing import Any
 
-__all__ = ["MAX_DIGITS", "Malformed", "has_long_number", "null_for_nan", "parse"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DIGITS",
+    "MAX_FLAT",
+    "Malformed",
+    "has_long_number",
+    "is_higher",
+    "null_for_nan",
+    "parse",
+]
 
 MAX_DIGITS = 4300  # CPython's default limit for int(str), which jiter shares
-_MAX_DEPTH = 201
+MAX_DEPTH = 200
+"""How many arrays and objects, one in the other, may hold something; jiter's limit."""
+MAX_FLAT = 2 * (MAX_DEPTH + 1)
+"""How many bytes a document can have and not exceed that: an array or object takes two."""
+
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
-_STRUCTURE = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+_STRUCTURE = re.compile(r'\\.|\[[ \t\n\r]*\]|\{[ \t\n\r]*\}|["\[\]{}]', re.DOTALL)
 _DIGIT_RUN = re.compile(rb"[0-9]*")
+_ALL_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Malformed(Exception):
@@ -49,11 +64,28 @@ def _digits_around(data: bytes | bytearray, i: int) -> int:
     return len(before) - len(before.rstrip(b"0123456789")) + (after.end() - i if after else 0)
 
 
+def is_higher(data: bytes, limit: int) -> bool:
+    """Tell whether a valid document has a value below more than `limit` arrays and objects.
+
+    Of what is no valid document the answer means nothing. Cost: 2 ns a byte for a usual document,
+    and for each level another pass over its brackets.
+    """
+    data = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # now each quote opens or closes
+    bare = b'"'.join(data.split(b'"')[::2]).translate(None, b" \t\n\r")  # strings without text
+    bare = bare.replace(b"[]", b"0").replace(b"{}", b"0")
+    brackets = bare.translate(_ALL_AS_ARRAYS, _NO_BRACKETS)
+    for _ in range(limit):
+        brackets = brackets.replace(b"[]", b"")  # takes the innermost level off
+        if not brackets:
+            break
+    return bool(brackets)
+
+
 def parse(text: str) -> Any:
     """Parse a JSON document; `NaN`, `Infinity` and `-Infinity` are numbers, the last key wins.
 
-    Raises `Malformed` for what jiter refuses too: bad syntax, lone surrogates in escapes, more
-    than 201 levels of nesting, and integers of more than 4300 digits.
+    Raises `Malformed` for what jiter refuses too: bad syntax, lone surrogates in escapes, a value
+    below 200 levels of arrays and objects, and integers of more than 4300 digits.
     """
     decoder = _GUARDED if len(text) > MAX_DIGITS else _DECODER
     try:
@@ -66,7 +98,7 @@ def parse(text: str) -> Any:
         raise Malformed("number out of range", 0) from None
     if "\\ud" in text or "\\uD" in text:
         _refuse_lone_surrogates(text)
-    if text.count("[") + text.count("{") > _MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH:
         _refuse_deep_nesting(text)
     return document
 
@@ -105,11 +137,11 @@ def _refuse_deep_nesting(text: str) -> None:
         mark = match[0]
         if mark == '"':
             in_string = not in_string
-        elif in_string or len(mark) == 2:
+        elif in_string or len(mark) > 1:  # an escape, or an empty container, which may be deeper
             continue
         elif mark in "[{":
             depth += 1
-            if depth > _MAX_DEPTH:
+            if depth > MAX_DEPTH:
                 raise Malformed("nested too deeply", match.start())
         else:
             depth -= 1
