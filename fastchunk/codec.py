@@ -76,17 +76,11 @@ def guard(data: bytes) -> bool:
     return size <= MAX_DIGITS or not parse.has_long_number(data)
 
 
-# --- in -----------------------------------------------------------------------------------------
+def guarded(fast: Callable[[Data], S], exact: Callable[[Data], S]) -> Callable[[Data], S]:
+    """Build the function that has a document decoded fast where the guard allows it, else exactly.
 
-
-def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> Callable[[Data], S]:
-    """Build the decode function of a Struct type whose fields `coerce.checker` knows.
-
-    `respell` is given the text that the fast decoder refused and returns an equivalent one that it
-    may take; what it then still refuses goes to the exact, slow path.
+    `exact` is given what `fast` refuses, too, and whatever is no document at all.
     """
-    fast = msgspec.json.Decoder(struct_type).decode
-    check = coerce.checker(struct_type)
 
     def decode(data: Any) -> S:
         """Decode one JSON document.
@@ -100,7 +94,22 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
                 return fast(data)
         except _REFUSALS:
             pass  # decided below, so that its error has no misleading context
-        return decode_exactly(data)
+        return exact(data)
+
+    return decode
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> Callable[[Data], S]:
+    """Build the decode function of a Struct type whose fields `coerce.checker` knows.
+
+    `respell` is given the text that the fast decoder refused and returns an equivalent one that it
+    may take; what it then still refuses goes to the exact, slow path.
+    """
+    fast = msgspec.json.Decoder(struct_type).decode
+    check = coerce.checker(struct_type)
 
     def decode_exactly(data: Data) -> S:
         if isinstance(data, (bytearray, memoryview)):
@@ -114,6 +123,7 @@ def decoder(struct_type: type[S], *, respell: Callable[[str], str] = _same) -> C
         chunk: S = _checked(check, text)
         return chunk
 
+    decode = guarded(fast, decode_exactly)
     return decode
 
 
