@@ -29,11 +29,11 @@ the chunk is invalid, because code would take it for one that says nothing: `cho
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
-from . import codec
+from . import codec, pickling
 from .codec import Data
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "decode",
 ]
 
+S = TypeVar("S", bound=Struct)
 Text: TypeAlias = str | None | UnsetType
 Integer: TypeAlias = int | None | UnsetType
 Number: TypeAlias = float | None | UnsetType
@@ -262,6 +263,16 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
         """Whether this is the chunk that `include_usage` asks for: a usage and no choices."""
         return not self.choices and isinstance(self.usage, UsageInfo)
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Pickle writes out each absent field of a Struct, and there are many.
+        data = None
+        if type(self) is ChatCompletionStreamResponse:
+            data = pickling.carry(self, _to_json, decode_utf8)
+        return Struct.__reduce__(self) if data is None else (_restore, (data,))
+
+    def __deepcopy__(self: S, memo: dict[int, Any]) -> S:
+        return pickling.deepcopy(self, memo)
+
 
 class FunctionCall(Struct, kw_only=True, gc=False):
     """The function to call, and its arguments as JSON text."""
@@ -326,3 +337,11 @@ decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
 ).decode
 """The bare decoder, for those who have checked that a whole read is UTF-8; raises
 `msgspec.DecodeError` for some of what `decode` accepts, so that `decode` has to be asked then."""
+
+
+_to_json = json.Encoder().encode
+
+
+def _restore(data: bytes) -> ChatCompletionStreamResponse:
+    """Make the chunk that was pickled as these bytes."""
+    return decode_utf8(data)
