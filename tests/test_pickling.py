@@ -175,6 +175,7 @@ ODD: dict[str, Any] = {
     "object-of-a-subclass": {"a": Mapped(b=[1])},
     "object-with-numbers-for-keys": {1: 2},
     "object-with-odd-keys": {Text("a"): 1},
+    "object-with-keys-spelled-alike": {1: 2, "1": 3},
     "object-with-values": {"a": [1.5, {"b": None}, -0.0], "c": "d"},
     "bytes": b"x",
     "uuid": UUID(int=1),
