@@ -77,7 +77,7 @@ def guard(data: bytes) -> bool:
         arrays = size - len(data.replace(b"]", b""))
         if size >= 5 * MAX_DEPTH - 3 * arrays:
             objects = size - len(data.replace(b"}", b""))
-            if arrays + objects > MAX_DEPTH and parse.is_higher(data, MAX_DEPTH):
+            if arrays + objects > MAX_DEPTH and parse.nests_deeper(data, MAX_DEPTH):
                 return False
     return size <= MAX_DIGITS or not parse.has_long_number(data)
 
@@ -166,7 +166,7 @@ def tolerant_decoder(
     def decode_tolerantly(data: Data) -> S:
         text = _read_text(bytes(data) if isinstance(data, memoryview) else data)
         try:
-            document = parse.null_for_nan(text).encode()
+            document = parse.replace_nan(text).encode()
             try:
                 return lax(document)
             except msgspec.ValidationError:

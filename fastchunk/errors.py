@@ -62,15 +62,15 @@ class InvalidChunk(FastchunkError, ValueError):
 
     @classmethod
     def single(cls, kind: str, loc: Loc, message: str, data: bytes) -> InvalidChunk:
-        """Make an error of which there is nothing more to list than its message says."""
+        """Make an error whose list has one entry, which says what its message says."""
         details: list[ErrorDetail] = [{"type": kind, "loc": loc, "msg": message}]
         return cls(message, data, partial(list, details))
 
     def errors(self) -> list[ErrorDetail]:
         """List every error, in the order of the model's fields.
 
-        The list is made at the first call, from the parsed document, which is held until then: a
-        caller that only counts or skips invalid chunks does not pay for it.
+        The first call makes the list, from the parsed document, which the error holds until then.
+        So a caller that only counts or skips invalid chunks does not pay for it.
         """
         found = self._list_errors()
         self._list_errors = partial(list, found)

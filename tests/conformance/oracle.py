@@ -55,7 +55,7 @@ def fixed_defaults() -> Iterator[None]:
     with (
         mock.patch.object(ray_models, "generate_request_id", return_value="fixed"),
         mock.patch.object(ray_models, "time", clock),
-        mock.patch.object(models, "_request_id", return_value="fixed"),
+        mock.patch.object(models, "_make_request_id", return_value="fixed"),
         mock.patch.object(models, "time", clock),
     ):
         yield
