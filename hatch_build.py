@@ -8,9 +8,9 @@ Out: `_scan` as an extension module: in a wheel, or beside its source for an edi
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
-import textwrap
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,11 +42,11 @@ class ScannerHook(BuildHookInterface[Any]):
                 self.app.abort(f"fastchunk's compiled scanner cannot be built: {reason}")
             self.app.display_warning(f"fastchunk goes without its compiled scanner: {reason}")
             return
-        build_data["pure_python"] = False
-        build_data["infer_tag"] = True
         if is_editable:
             shutil.copy(built, PACKAGE)
         else:
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
             build_data["force_include"][str(built)] = f"{PACKAGE}/{built.name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
@@ -78,5 +78,7 @@ def build_extension(directory: str) -> tuple[Path | None, str]:
         command.ensure_finalized()
         command.run()
     except (BaseError, CCompilerError, CompileError, OSError) as error:
-        return None, textwrap.shorten(str(error), 200, placeholder=" ...")
+        # setuptools shows a command with all of its arguments; its name and how it ended will do.
+        message = re.sub(r"'\['(.*?)'.*\]'", r"'\1'", str(error))
+        return None, " ".join(message.split())
     return Path(command.get_ext_fullpath("fastchunk._scan")), ""
