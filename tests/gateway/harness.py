@@ -189,9 +189,10 @@ def replying(*headers: str, body: bytes = b"", status: str = "200 OK") -> Iterat
 
 
 @contextmanager
-def gateway(url: str, *, relay: Any = None, **options: Any) -> Iterator[str]:
+def gateway(url: str, *, relay: Any = None, on_answer: Any = None, **options: Any) -> Iterator[str]:
     """Run a gateway; give its URL."""
-    with running(create_app(Settings(upstream=url, **options), relay=relay)) as own:
+    app = create_app(Settings(upstream=url, **options), relay=relay, on_answer=on_answer)
+    with running(app) as own:
         yield own
 
 

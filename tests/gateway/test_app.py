@@ -282,7 +282,7 @@ def test_when_the_client_leaves_in_its_upload_the_upstream_is_closed() -> None:
 def test_when_the_client_leaves_in_an_upload_that_is_not_taken_the_upstream_is_closed(
     answering: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_client, "LOOK", 0.01)
+    monkeypatch.setattr(_client, "CHECK_INTERVAL", 0.01)
     left, closed = threading.Event(), threading.Event()
 
     def script(connection: Connection) -> None:
@@ -304,7 +304,7 @@ def test_when_the_client_leaves_in_an_upload_that_is_not_taken_the_upstream_is_c
 
 
 def test_an_upload_that_is_not_taken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "LOOK", 0.01)
+    monkeypatch.setattr(_client, "CHECK_INTERVAL", 0.01)
 
     def script(connection: Connection) -> None:
         connection.receive_head()

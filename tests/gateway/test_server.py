@@ -225,7 +225,7 @@ def test_the_demonstration_needs_nothing(capfd: pytest.CaptureFixture[str]) -> N
     with told_to_end_after(check):
         serve(demo=True, port=port)
     logged = capfd.readouterr().err
-    assert "requests go on to the demonstration" in logged
+    assert "the upstream is the demonstration" in logged
     assert f"Uvicorn running on {url}" in logged
 
 
@@ -248,7 +248,7 @@ def test_keys_come_from_the_environment(
         serve(Settings(upstream=origin.url), port=port)
     assert origin.received[0].values("authorization") == ["Bearer secret-up"]
     logged = capfd.readouterr().err
-    assert f"requests go on to {origin.url}" in logged
+    assert f"the upstream is {origin.url}" in logged
     assert "uvloop is not installed" in logged
     assert "secret" not in logged
 
