@@ -143,10 +143,13 @@ class _Server(uvicorn.Server):
         loop.call_later(patience, self._gateway.end_streams)
         loop.call_later(patience + _GRACE, self._abort)
         await super().shutdown(sockets)
-        if self.force_exit and self.server_state.tasks:
-            # A task that is left over would be cancelled, and log a traceback.
+        if self.force_exit:
+            # uvicorn has not waited for anything, and what still runs when the event loop closes
+            # is cancelled, with a traceback in the log.
             self._abort()
-            await asyncio.wait(self.server_state.tasks, timeout=_GRACE)
+            if self.server_state.tasks:
+                await asyncio.wait(self.server_state.tasks, timeout=_GRACE)
+            await self.lifespan.shutdown()
 
     def _abort(self) -> None:
         """Close every connection that is still open: its client does not read."""

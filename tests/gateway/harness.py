@@ -243,7 +243,7 @@ class Client(AbstractContextManager["Client"]):
         body = json.dumps(request).encode()
         self.send(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         )
 
     def __exit__(self, *_: object) -> None:

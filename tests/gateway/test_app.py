@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -454,7 +454,7 @@ def test_a_full_gateway_is_tried_again_by_the_openai_client() -> None:
 
         with (
             httpx.Client(event_hooks={"response": [refused]}) as http,
-            openai.OpenAI(base_url=f"{url}/v1", api_key="k", http_client=http) as client,
+            openai.OpenAI(base_url=f"{url}/v1", api_key="k", http_client=cast(Any, http)) as client,
         ):
             text = [
                 chunk.choices[0].delta.content
