@@ -129,12 +129,15 @@ def _check_key(name: str, key: object) -> None:
         raise ValueError(f"{name} must be printable ASCII without spaces")
 
 
-def with_keys(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
+def with_keys(settings: Settings, environment: Mapping[str, str] | None = None) -> Settings:
     """Return settings in which the keys that were not given come from the environment.
 
     The variables are `FASTCHUNK_UPSTREAM_KEY` and `FASTCHUNK_CLIENT_KEY`; an empty one is no key.
-    Raises `ValueError` for a key that cannot be sent in a header field.
+    `environment` is the process's own if it is None. Raises `ValueError` for a key that cannot be
+    sent in a header field.
     """
+    if environment is None:
+        environment = os.environ
     return replace(
         settings,
         upstream_key=settings.upstream_key or environment.get(_UPSTREAM_KEY) or None,

@@ -239,12 +239,18 @@ class Client(AbstractContextManager["Client"]):
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def ask(self, request: Any = REQUEST) -> None:
+    def ask(self, request: Any = REQUEST, **headers: str) -> None:
         body = json.dumps(request).encode()
-        self.send(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
-            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        fields = {"host": "h", "connection": "close", "content-type": "application/json", **headers}
+        lines = [f"{name}: {value}" for name, value in fields.items()]
+        head = [
+            "POST /v1/chat/completions HTTP/1.1",
+            *lines,
+            f"content-length: {len(body)}",
+            "",
+            "",
+        ]
+        self.send("\r\n".join(head).encode() + body)
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()

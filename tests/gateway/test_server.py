@@ -62,6 +62,16 @@ def wait_until_served(url: str) -> None:
             return
 
 
+def wait_until_listening(port: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < until, "the server does not listen"
+        time.sleep(0.01)
+
+
 # --- in a process of its own: signals ------------------------------------------------------------
 
 
