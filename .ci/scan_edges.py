@@ -48,7 +48,7 @@ def put_document(data: bytes) -> None:
     assert all(0 <= begin < end <= len(data) for _, begin, end in found or ())
     _scan.splice(data, TABLE, CHANGES)
     assert _scan.splice(data, TABLE, [...] * len(PATHS)) in (data, None)
-    _scan.check(data)
+    _scan.guarded_decoder(len, len)(data)
 
 
 def put_read(data: bytes, rng: random.Random) -> None:
