@@ -24,13 +24,9 @@ Measure fastchunk beside what one would use instead: in some 5 minutes the libra
 --end-to-end gateways in processes of their own with sockets. Every result is checked before it is
 timed. The tables are printed; with --write the run is also recorded. FASTCHUNK_STREAMS names a
 folder of recorded streams (*.sse) to measure too."""
-_PACKAGES = (
-    *("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai", "httpx-sse", "litellm"),
-)
-_END_TO_END_PACKAGES = (
-    *("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai"),
-    *("aiohttp", "starlette", "uvicorn", "uvloop", "httptools"),
-)
+_SHARED = ("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai")
+_PACKAGES = (*_SHARED, "httpx-sse", "litellm")
+_END_TO_END_PACKAGES = (*_SHARED, "aiohttp", "starlette", "uvicorn", "uvloop", "httptools")
 _PASSES, _IMPORTS, _HELD, _MANY = 15, 20, 5_000, 1_000_000
 _QUICK_MANY = 100_000
 
@@ -53,22 +49,32 @@ def main() -> int:
     """Run the command."""
     parser = _parser()
     options = parser.parse_args()
-    if options.only is not None and (options.write or options.end_to_end or options.targets):
-        parser.error("--only is for runs that are just printed")
+    if options.only is not None and (options.write or options.end_to_end):
+        parser.error("--only is for runs of the library that are just printed")
+    alone = options.targets or options.check or options.render
+    if alone and (options.only is not None or options.quick or options.write):
+        parser.error("--targets, --check and --render go with no other option")
     if options.check:
         return _check()
     if options.render:
         _render()
-        return 0
-    if options.targets:
-        return _targets()
-    if options.end_to_end:
+    elif options.targets:
+        _targets()
+    elif options.end_to_end:
         _end_to_end(quick=options.quick, write=options.write)
-    elif options.quick:
-        _quick(jobs(options.only or ""))
     else:
-        _library(jobs(options.only or ""), partly=options.only is not None, write=options.write)
+        _library_or_quick(options, parser)
     return 0
+
+
+def _library_or_quick(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    chosen = jobs(options.only or "")
+    if not chosen:
+        parser.error(f"no job's name contains {options.only!r}")
+    if options.quick:
+        _quick(chosen)
+    else:
+        _library(chosen, partly=options.only is not None, write=options.write)
 
 
 # --- what is run ---
@@ -89,14 +95,13 @@ def _quick(chosen: list[Job]) -> None:
     print("Every result is what it has to be. Nothing was timed.")
 
 
-def measure(chosen: list[Job], passes: int = _PASSES) -> dict[str, Any]:
-    """Time jobs."""
-    with _steps((1 + passes) * len(chosen)) as step, closing(PurePackage()) as pure:
-        return turns.measure(chosen, pure, passes, step)
+def _measure(chosen: list[Job]) -> dict[str, Any]:
+    with _steps((1 + _PASSES) * len(chosen)) as step, closing(PurePackage()) as pure:
+        return turns.measure(chosen, pure, _PASSES, step)
 
 
 def _library(chosen: list[Job], *, partly: bool, write: bool) -> None:
-    results = {**runs.circumstances(_PACKAGES), "passes": _PASSES, "jobs": measure(chosen)}
+    results = {**runs.circumstances(_PACKAGES), "passes": _PASSES, "jobs": _measure(chosen)}
     if not partly:
         with _steps(None) as step:
             results["imports"] = imports.measure(_IMPORTS, step)
@@ -116,13 +121,16 @@ def _end_to_end(*, quick: bool, write: bool) -> None:
     _record(results, runs.END_TO_END, write=write)
 
 
-def _targets() -> int:
+def _targets() -> None:
     chosen = [job for job in jobs() if job.name in goals.jobs()]
-    results = {**runs.circumstances(_PACKAGES), "jobs": measure(chosen)}
+    results = {
+        **runs.circumstances(_PACKAGES),
+        "passes": _PASSES,
+        "jobs": _measure(chosen),
+    }
     with _steps(None) as step:
         results["imports"] = imports.measure(_IMPORTS, step)
-    _show(goals.table_of(results))
-    return 0
+    _show(f"{page.intro(results)}\n\n{goals.table_of(results)}")
 
 
 # --- what becomes of it ---

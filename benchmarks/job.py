@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, NamedTuple
 
 Run = Callable[[Any], Any]
@@ -49,15 +50,23 @@ class Job:
 def each(call: Callable[[Any], Any]) -> Run:
     """Make a peer that calls `call` with every item of its input.
 
-    The loop costs some 5 ns a call, the same for all.
+    The loop costs some 10 ns a call, the same for all.
     """
 
     def loop(items: Sequence[Any]) -> list[Any]:
-        return [call(item) for item in items]
+        found = []
+        for item in items:  # all peers would share the code of a comprehension
+            found.append(call(item))  # noqa: PERF401
+        return found
 
-    # CPython specialises a call site for what it calls: give each peer one of its own.
-    loop.__code__ = loop.__code__.replace()
-    return loop
+    return with_own_code(loop)
+
+
+def with_own_code(run: Run) -> Run:
+    """Give a function code of its own: CPython specialises each call site for what it calls."""
+    assert isinstance(run, FunctionType)
+    run.__code__ = run.__code__.replace()
+    return run
 
 
 def expect(given: object, wanted: object) -> None:

@@ -72,9 +72,10 @@ def save(results: Results, kind: str) -> Path:
 
 
 def _compact(results: Results) -> str:
-    """Write JSON with a list of numbers on one line each."""
+    """Write JSON in which a list or an object that holds no other takes one line."""
     text = json.dumps(results, indent=1, ensure_ascii=False)
-    return re.sub(r"\[[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
+    innermost = r"\[[^\[\]{}]*\]|\{[^\[\]{}]*\}"
+    return re.sub(innermost, lambda found: re.sub(r"\n *", " ", found[0]), text)
 
 
 def newest(kind: str) -> Path:

@@ -77,4 +77,5 @@ def draw(results: Results, run: Path) -> None:
         axes.set_xticks(range(len(jobs)), [job.partition("/")[0] for job in jobs])
         axes.set_ylabel("times as fast as the Pydantic model")
         axes.set_title("One text delta, the median of all passes", fontsize=10)
-        axes.legend(fontsize=8)
+        axes.margins(y=0.3)
+        axes.legend(fontsize=8, ncols=4, loc="upper left")

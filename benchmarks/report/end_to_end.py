@@ -87,7 +87,8 @@ def _added(passes: Passes, gateway: str) -> str:
     if gateway in {CONTROL, PYDANTIC}:
         return text
     times, least, most = factor(passes, gateway)
-    return f"{text} · **{times:.1f}×** ({least:.1f}–{most:.1f})".replace("inf", "∞")
+    shown = f"{times:.1f}×" if times < float("inf") else "more than can be told"
+    return f"{text} · **{shown}** ({least:.1f}–{most:.1f})".replace("inf", "∞")
 
 
 def _latency(passes: Passes, gateway: str) -> str:
@@ -151,10 +152,13 @@ def draw(results: Results, run: Path) -> None:
             gateways = [gateway for gateway in passes if gateway != REFERENCE]
             values = [added(passes, gateway)[0] / 1000 for gateway in gateways]
             axes.barh(gateways, base, color="lightgrey", label=REFERENCE)
-            bars = axes.barh(gateways, values, left=base, label="added")
-            axes.bar_label(bars, [f"{value:+.1f}" for value in values], fontsize=7, padding=2)
+            axes.barh(gateways, values, left=base, label="added")
+            for row, value in enumerate(values):
+                at = base + max(value, 0)
+                axes.text(at, row, f" {value:+.1f}", fontsize=7, verticalalignment="center")
             axes.invert_yaxis()
             axes.margins(x=0.12)
             axes.set_title(name, fontsize=9)
             axes.set_xlabel("µs of processor time an event")
-        all_axes[0].legend(fontsize=8)
+            axes.tick_params(labelleft=axes is all_axes[0])
+        all_axes[0].legend(fontsize=8, loc="center right")

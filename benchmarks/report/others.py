@@ -16,7 +16,7 @@ from .cells import PACKAGES, cell, columns, rows_of, section, share
 
 def before_chunks(results: Results) -> Iterable[str]:
     """Return the sections that follow those on streams."""
-    return _framing(results), _clients(results), _edits(results)
+    return _framing(results), _clients(results)
 
 
 def _framing(results: Results) -> str:
@@ -51,9 +51,10 @@ def after_chunks(results: Results) -> Iterable[str]:
     produced = columns(results, producer.PRODUCE, ROUTER)
     accumulated = columns(results, answers.ACCUMULATE, iterate.LITELLM, per="chunk")
     return (
+        _edits(results),
         section("### The two families", *_families(results)),
         section("### Producer: a text to an event", produced),
-        section("### Accumulate: a stream's chunks to the whole answer", accumulated),
+        section("## Accumulate: a stream's chunks to the whole answer", accumulated),
         _memory(results),
         _imports(results),
     )
@@ -90,7 +91,7 @@ def _memory(results: Results) -> str:
         for number, size in results["bounds"]["accumulated"].items()
     )
     return section(
-        "### Memory",
+        "## Memory",
         rows_of(["bytes held for each decoded chunk", *held], rows),
         f"A relay changed the model in {results['bounds']['relayed']['events']:,} events, 64 a "
         f"read: Python held {first:,} B after 1 % of them, {half:,} B after half, {end:,} B after "
@@ -109,4 +110,4 @@ def _imports(results: Results) -> str:
         for name in taken
         if name != imports.NOTHING
     )
-    return section("### Import", rows_of(["import, on top of Python's own start", "median"], rows))
+    return section("## Import", rows_of(["import, on top of Python's own start", "median"], rows))
