@@ -65,7 +65,7 @@ class PurePackage:
 
 
 def _answer() -> None:
-    if getattr(fastchunk, "compiled", False):
+    if fastchunk.compiled:
         raise SystemExit(f"{ENVIRONMENT}=1 has not kept the compiled scanner out")
     known = {job.name: job for job in jobs()}
     turns: dict[tuple[str, str], Turn] = {}

@@ -43,7 +43,7 @@ def circumstances(packages: Iterable[str]) -> Results:
         "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {"CPython": platform.python_version(), **_versions(packages)},
         "recorded": len(recorded()),
-        "compiled": getattr(fastchunk, "compiled", False),
+        "compiled": fastchunk.compiled,
     }
 
 

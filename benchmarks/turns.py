@@ -85,7 +85,7 @@ def _turns(job: Job, pure: OtherPackage) -> dict[str, Turn]:
     """Prepare every peer of a job; this library's own, compiled and pure."""
     turns = {}
     for peer in job.peers:
-        if not peer.startswith(OURS) or getattr(fastchunk, "compiled", False):
+        if not peer.startswith(OURS) or fastchunk.compiled:
             turns[peer] = prepare(job, peer)
         if peer.startswith(OURS):
             turns[f"{peer}{PURE}"] = pure.prepare(job, peer)
