@@ -91,7 +91,12 @@ class Observer(Tally):
     @property
     def usage(self) -> wire.UsageInfo | None:
         """The latest usage, in a Struct of the caller's own."""
-        return None if self.usage_data is None else wire.decode_usage(self.usage_data)
+        if self.usage_data is None:
+            return None
+        try:
+            return wire.decode_usage(self.usage_data)
+        except InvalidChunk:  # a number that no float can hold
+            return None
 
     @property
     def complete(self) -> bool:
