@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,27 @@ def test_public_names() -> None:
     ]
     for name in fastchunk.__all__:
         assert hasattr(fastchunk, name)
+
+
+def test_the_constraints_follow_the_project() -> None:
+    """Both files say what pyproject.toml does; `bash .ci/constraints` writes them."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    pinned, lowest = _versions("tests/constraints.txt"), _versions("tests/constraints-lowest.txt")
+    named = re.findall(r'"([\w-]+)(?:\[\w+\])?(==|>=)([\w.]+)', project)
+    assert {"msgspec", "ray", "typer", "hatchling", "litellm"} <= {name for name, *_ in named}
+    for name, operator, version in named:
+        # The core tests do without Ray, whose floor is the oracle's release.
+        held = pinned if operator == "==" else {**pinned, **lowest}
+        assert _release(held[name]) == _release(version), f"{name}{operator}{version}"
+
+
+def _versions(constraints: str) -> dict[str, str]:
+    lines = (ROOT / constraints).read_text("utf-8").splitlines()
+    return dict(line.split(" ")[0].split("==") for line in lines if not line.startswith("#"))
+
+
+def _release(version: str) -> str:
+    return re.sub(r"(\.0)+$", "", version)
 
 
 def test_the_types_as_a_user_sees_them(tmp_path: Path) -> None:
