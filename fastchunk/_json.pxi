@@ -49,6 +49,19 @@ cdef inline int utf8_length(At p) noexcept nogil:
     return 0 if (p[0] == 0xF0 and p[1] < 0x90) or (p[0] == 0xF4 and p[1] >= 0x90) else 4
 
 
+cdef bint is_utf8(At p, At end) noexcept nogil:
+    cdef int length
+    while p < end:
+        while end - p >= 8 and not eight(p) & <uint64_t>0x8080808080808080:
+            p += 8
+        if p < end:
+            length = 1 if p[0] < 0x80 else utf8_length(p)
+            if length == 0:
+                return False
+            p += length
+    return True
+
+
 cdef inline int hex4(At p) noexcept nogil:
     cdef int code = 0, i, c, lower
     for i in range(4):

@@ -20,6 +20,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from msgspec import UNSET, DecodeError
 from msgspec.json import encode as encode_json
 
 ctypedef const uint8_t* At
@@ -37,4 +38,6 @@ cdef enum:
 
 include "_json.pxi"
 include "_walk.pxi"
+include "_frame.pxi"
 include "_forward.pxi"
+include "_read.pxi"

@@ -113,6 +113,10 @@ cdef inline bint is_same(const Change* change, At begin, At end) noexcept nogil:
     return end - begin == change.length and memcmp(change.value, begin, change.length) == 0
 
 
+cdef inline bint is_replaced(Walk* walk, int slot) noexcept nogil:
+    return slot >= 0 and walk.changes[slot].action == REPLACE
+
+
 cdef bint mark(
     Walk* walk, int child, At segment, At begin, At end, At after, bint* kept
 ) noexcept nogil:
@@ -129,7 +133,7 @@ cdef bint mark(
         sign(walk, VALUE, node.slot, begin, end)
     elif node.role == LATEST:
         sign(walk, KIND, node.slot, begin, begin + 1)
-        if begin[0] != c'n':
+        if begin[0] == c'{':
             walk.latest = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
             walk.span_count = 1
     if node.slot >= 0:
@@ -244,6 +248,8 @@ cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
         sign(walk, OPEN, walk.nodes[node].slot, p, p + 1)
     elif node >= 0 and walk.nodes[node].role == FACT:
         walk.noting = False  # all of it is in the signature
+    if noting and node >= 0 and is_replaced(walk, walk.nodes[node].slot):
+        walk.noting = False  # another value may have to be replaced where this one is the new one
     if first == c'"':
         p = string(p + 1, walk.end, &escaped)
         if p != NULL and node < 0:
@@ -299,9 +305,9 @@ cdef class Table:
 
     def __cinit__(self, paths, roles=None):
         cdef int slot, node
-        if len(paths) > MAX_PATHS:
-            raise OverflowError(f"more than {MAX_PATHS} paths")
         self.paths, self.names, self.keys = list(paths), [], []
+        if len(paths) > MAX_PATHS:
+            return  # every document is one for the exact path
         self.nodes = <Node*>PyMem_Malloc((sum(map(len, paths)) + 1) * sizeof(Node))
         if self.nodes == NULL:
             raise MemoryError
@@ -444,7 +450,7 @@ def scan(bytes data not None, Table table not None):
     cdef Walk walk
     cdef At base = <At>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-    if size > 0x7FFFFFFF:
+    if size > 0x7FFFFFFF or table.nodes == NULL:
         return None
     begin_walk(&walk, table, NULL, base, base + size)
     walk.reporting = True
@@ -461,15 +467,42 @@ def splice(bytes data not None, Table table not None, values not None):
 
     Returns the document itself if nothing changes, and None if it is not plain.
     """
-    cdef Walk walk
     cdef Change changes[MAX_PATHS]
+    if table.nodes == NULL:
+        return None
+    table.read_changes(values, changes)
+    return spliced(data, table, changes)
+
+
+def splice_values(bytes data not None, Table table not None, dict values not None, encode, drop):
+    """Do what `splice` does, with the values of a dict that are yet to be encoded; `drop` removes."""
+    cdef Change changes[MAX_PATHS]
+    cdef int slot = 0
+    cdef list held = []
+    if table.nodes == NULL or len(values) != table.path_count:
+        return None
+    for value in values.values():
+        if value is drop:
+            changes[slot] = Change(REMOVE, NULL, 0)
+        else:
+            encoded = encode(value)
+            held.append(encoded)
+            changes[slot] = Change(
+                REPLACE, PyBytes_AS_STRING(<bytes?>encoded), PyBytes_GET_SIZE(encoded)
+            )
+        slot += 1
+    return spliced(data, table, changes)
+
+
+cdef spliced(bytes data, Table table, const Change* changes):
+    cdef Walk walk
     cdef At base = <At>PyBytes_AS_STRING(data), end
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0
     cdef Piece* piece
     cdef Buffer out
+    cdef int i
     if size > 0x7FFFFFFF:
         return None
-    table.read_changes(values, changes)
     begin_walk(&walk, table, changes, base, base + size)
     end = walk_document(&walk, base)
     if end == NULL or not table.add_missing(&walk, end):
@@ -496,8 +529,7 @@ def splice(bytes data not None, Table table not None, values not None):
 def check(data):
     """Tell whether a document is UTF-8, and too short for numbers and nesting out of bounds."""
     cdef At p, end
-    cdef Py_ssize_t size, brackets = 0
-    cdef int length
+    cdef Py_ssize_t size
     if type(data) is bytes:
         p = <At>PyBytes_AS_STRING(data)
         size = PyBytes_GET_SIZE(data)
@@ -506,23 +538,9 @@ def check(data):
     else:
         return False
     end = p + size
-    if size > 4300:
+    if size > 4300 or (size >= 400 and count_brackets(p, size) > 200):
         return False
-    if size >= 400:
-        brackets = count_brackets(p, size)
-        if brackets > 200:
-            return False
-    while p < end:
-        while end - p >= 8 and not eight(p) & <uint64_t>0x8080808080808080:
-            p += 8
-        if p < end and p[0] < 0x80:
-            p += 1
-        elif p < end:
-            length = utf8_length(p)
-            if length == 0:
-                return False
-            p += length
-    return True
+    return is_utf8(p, end)
 
 
 cdef Py_ssize_t count_brackets(At p, Py_ssize_t size) noexcept nogil:

@@ -24,9 +24,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ._scan_py import Member, list_members, scan_once, skip_gap
-from .codec import encode_tree
+from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
-from .scan import Path, Table, splice
+from .scan import Path, Table, splice, splice_values
 
 __all__ = [
     "DROP",
@@ -74,9 +74,18 @@ def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
         data = bytes(data)
-    if not isinstance(changes, Mapping):
-        raise TypeError(f"changes must be a mapping, not {type(changes).__name__}")
-    return edit_encoded(data, table_of(tuple(changes)), encode_changes(changes))
+    if type(changes) is not dict:
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"changes must be a mapping, not {type(changes).__name__}")
+        changes = dict(changes)
+    table = table_of(tuple(changes))
+    try:
+        edited = splice_values(data, table, changes, encode_plainly, DROP)
+    except (RecursionError, UnicodeEncodeError):
+        edited = None  # the exact way says of which value
+    if edited is None:
+        return _edit_exactly(data, table.paths, encode_changes(changes))
+    return edited
 
 
 def edit_encoded(data: bytes, table: Table, values: Sequence[bytes | None]) -> bytes:

@@ -71,7 +71,7 @@ class InvalidChunk(FastchunkError, ValueError):
 
     @classmethod
     def single(cls, kind: str, loc: Loc, message: str, data: bytes) -> InvalidChunk:
-        """Make an error of which there is nothing more to list than its message says."""
+        """Make an error whose list has one entry, which says what its message says."""
         details: list[ErrorDetail] = [{"type": kind, "loc": loc, "msg": message}]
         return cls(message, data, partial(list, details))
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from msgspec import UNSET, Raw
@@ -27,9 +28,9 @@ from .codec import one_line
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
 from .errors import EventTooLarge, InvalidChunk
 from .merge import lists_of, merge
-from .scan import MAX_PATHS, PLAIN, Forwarder, Path, Table, Value, cut_plain, paths_of
+from .scan import MAX_PATHS, PLAIN, Forwarder, Path, Reader, Table, Value, cut_plain, paths_of
 from .sse import BOM, MAX_EVENT_SIZE, BlockSplitter, block_at, blocks, parse_block
-from .stream import UNREADABLE, Observed, Observer, is_complete, is_utf8
+from .stream import UNREADABLE, Observed, Observer, is_complete
 
 __all__ = ["Relay"]
 
@@ -70,30 +71,34 @@ class Relay:
         changes = _checked(set or {}, drop)
         self._table, self._values = table_of(tuple(changes)), _on_one_line(changes)
         self._strip_usage = strip_usage
+        self._changing = bool(changes) or strip_usage
         self._on_chunk: Any = on_chunk
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer(whole_chunks=on_chunk is not None)
         self._forwarder = None if on_chunk else self._new_forwarder(changes, max_event_size)
-        self._forward_quickly = self._forwarder.feed if self._forwarder else _leave
+        self._read = Reader(wire.decode_utf8, self._seen, max_event_size).read if on_chunk else _leave
+        self._forward_quickly: Callable[[Any], bytes | None] = (
+            self._forwarder.feed if self._forwarder else self._look_quickly
+        )
+        self._limit = max_event_size
+        self._settled = False  # whether a read begins with a block, where there is no forwarder
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
 
-    def _new_forwarder(self, names: Iterable[str], max_event_size: int) -> Any:
-        """Build what forwards events without a decision of ours; None where it cannot.
+    def _new_forwarder(self, names: Iterable[str], max_event_size: int) -> Forwarder | None:
+        """Build what forwards events without a decision of ours.
 
-        It decides about a usage chunk before the changes are made, not after them.
+        None where a change concerns what it would decide by, or where there are too many.
         """
         values: dict[Path, Value] = dict.fromkeys(_ROLES, ...)
+        if not {(name,) for name in names}.isdisjoint(values):
+            return None
         values.update(zip(self._table.paths, self._values, strict=True))
         if self._strip_usage:
-            if not {"choices", "usage"}.isdisjoint(names):
-                return None
             values["usage",] = None
-        if Forwarder is None or len(values) > MAX_PATHS:
-            return None
-        table = Table(list(values), [_ROLES.get(path, PLAIN) for path in values])
-        return Forwarder(table, list(values.values()), self._seen, max_event_size)
+        table = _table_of(tuple(values))
+        return table and Forwarder(table, list(values.values()), self._seen, max_event_size)
 
     # --- what the stream has said so far ---
 
@@ -167,7 +172,7 @@ class Relay:
         """Take a read that was not forwarded quickly, or only up to some place in it."""
         if self._failure is not None:
             raise self._failure
-        begun = b""
+        begun, self._settled = b"", False
         if self._forwarder is not None:
             begun, at = self._forwarder.rest()
             data = data[at:] if at else data
@@ -179,13 +184,20 @@ class Relay:
             raise
         out = self._forward(whole) if whole else b""
         self._written = self._written or bool(out)
+        self._settled = self._written and self._splitter.idle
         if self._forwarder is not None:
-            self._forwarder.ready = self._written and self._splitter.idle
+            self._forwarder.ready = self._settled
         return begun + out
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks; return `whole` itself if none was changed."""
-        self._failing(self._forward_events, whole)
+        if self._forwarder is not None:
+            self._failing(self._forward_by, whole)
+        else:
+            plain = cut_plain(whole)
+            if plain is not None:
+                return self._look(whole, *plain)
+            self._failing(self._forward_blocks, whole)
         self._seen.faults.clear()
         out = self._take_ready()
         return whole if out == whole else out
@@ -198,17 +210,7 @@ class Relay:
             self._failure = error
             raise
 
-    def _forward_events(self, whole: bytes) -> None:
-        if self._forwarder is not None:
-            self._forward_compiled(whole)
-            return
-        plain = cut_plain(whole)
-        if plain is None:
-            self._ready.extend(map(self._forward_block, blocks(whole)))
-        else:
-            self._forward_plain(*plain, utf8=is_utf8(whole))
-
-    def _forward_compiled(self, whole: bytes) -> None:
+    def _forward_by(self, whole: bytes) -> None:
         """Let the forwarder take what it can, and what it leaves go the exact way."""
         forwarder: Any = self._forwarder
         seen, at = self._seen, 0
@@ -217,21 +219,36 @@ class Relay:
             self._ready.append(out)
             if at == len(whole):
                 return
-            block = block_at(whole, at)
-            chunks = seen.chunks
+            block, chunks = block_at(whole, at), seen.chunks
             left = self._forward_block(block)
             self._ready.append(left)
             if seen.quiet:
                 forwarder.learn(seen.chunks > chunks, not left)
             at += len(block)
 
-    def _forward_plain(self, found: list[bytes], ends: bytes, *, utf8: bool) -> None:
-        """Forward events of the usual shape."""
-        observe, outgoing = self._seen.observe, self._outgoing
-        for data in found:
-            left = outgoing(data, observe(data, utf8=utf8))
-            if left is not None:
-                self._ready.append(b"data: %b%b" % (left, ends))
+    def _forward_blocks(self, whole: bytes) -> None:
+        self._ready.extend(map(self._forward_block, blocks(whole)))
+
+    def _look_quickly(self, data: bytes | bytearray | memoryview) -> bytes | None:
+        """Take a read of events of the usual shape, if a block begins where it does."""
+        if not self._settled or type(data) is not bytes or len(data) > self._limit:
+            return None
+        plain = cut_plain(data)
+        return None if plain is None else self._look(data, *plain)
+
+    def _look(self, whole: bytes, found: list[bytes], ends: bytes) -> bytes:
+        """Forward events of the usual shape; what came before an error is left for `close`."""
+        read, observe, outgoing = self._read, self._seen.observe, self._outgoing
+        left: list[bytes | None] = []
+        try:
+            for data in found:
+                left.append(outgoing(data, read(data) or observe(data)))
+        except BaseException as error:
+            self._failure, self._settled = error, False
+            self._ready.append(_framed(left, ends))
+            raise
+        self._seen.faults.clear()
+        return whole if left == found else _framed(left, ends)
 
     def _forward_block(self, block: bytes) -> bytes:
         """Forward a block of any shape."""
@@ -241,10 +258,10 @@ class Relay:
         left = self._outgoing(fields.data, self._seen.observe(fields.data, fields.event))
         if left is None:
             return b""
-        return block if left == fields.data else _with_data(block, left)
+        return self._still_marked(block if left == fields.data else _with_data(block, left))
 
     def _still_marked(self, block: bytes) -> bytes:
-        """Return a block that dispatches no event, and that must not dispatch one to the client.
+        """Return a block whose first line says to the client what it said here.
 
         The line of a byte order mark in the middle of a stream is no data line. If it opens the
         client's stream, where one mark is ignored, another one is put before it.
@@ -269,12 +286,16 @@ class Relay:
             if answer is DROP:
                 return None
             if answer is observed:
-                data = merge(data, observed, lists)
+                merged = merge(data, observed, lists)
+                # A raw value that was put in may hold line ends, which would end the event.
+                data = data if merged is data else one_line(merged)
             elif answer is not None:
                 raise TypeError(
                     "on_chunk must return None, the chunk that it was given, or DROP, "
                     f"not {type(answer).__name__}"
                 )
+        if not self._changing:
+            return data
         try:
             return self._changed(data)
         except InvalidChunk as error:  # nested deeper than the interpreter lets an edit go
@@ -291,6 +312,14 @@ class Relay:
                 return None
             data = edit_encoded(data, _USAGE, [None])
         return data
+
+
+@lru_cache(maxsize=256)
+def _table_of(paths: tuple[Path, ...]) -> Table | None:
+    """Build the table of what is to be known and changed; None where that is too much for one."""
+    if len(paths) > MAX_PATHS:
+        return None
+    return Table(paths, [_ROLES.get(path, PLAIN) for path in paths])
 
 
 def _leave(_data: object) -> None:
@@ -323,6 +352,10 @@ def _checked(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def _on_one_line(changes: Mapping[str, Any]) -> list[bytes | None]:
     values = encode_changes(changes)
     return [None if value is None else one_line(value) for value in values]
+
+
+def _framed(left: list[bytes | None], ends: bytes) -> bytes:
+    return b"".join([b"data: %b%b" % (data, ends) for data in left if data is not None])
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:

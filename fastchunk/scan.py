@@ -11,8 +11,9 @@ them says the other one says too, except that each may answer None, "this is not
 interesting key that comes twice or is spelled with an escape, a number that may be out of range.
 Then the caller's exact path decides.
 
-The compiled scanner also has a `Forwarder`, which goes from event to event of a stream without
-returning to Python.
+Both also take reads of whole events: a `Forwarder` passes them on as bytes, a `Reader` decodes
+them. They take what asks for no decision, and leave the rest to their caller. The compiled ones go
+from event to event without returning to Python.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "PLAIN",
     "Forwarder",
     "Path",
+    "Reader",
     "Table",
     "Tally",
     "Value",
@@ -41,20 +43,18 @@ __all__ = [
     "paths_of",
     "scan",
     "splice",
+    "splice_values",
 ]
 
 Path = _scan_py.Path
 Value = _scan_py.Value
 
-PLAIN, FACT, LATEST = range(3)
-"""What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
-left to the caller; something of which the latest is kept, with only its kind as a fact."""
-
+PLAIN, FACT, LATEST = _scan_py.PLAIN, _scan_py.FACT, _scan_py.LATEST
 MAX_PATHS = 32
-"""The most paths that a compiled table holds."""
+"""The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
-    from ._scan import Forwarder, Table, Tally, cut_plain, scan, splice
+    from ._scan import Forwarder, Reader, Table, Tally, cut_plain, scan, splice, splice_values
 
     compiled: bool
 else:
@@ -64,10 +64,11 @@ else:
         with suppress(ImportError):
             from . import _scan as implementation
     compiled = implementation is not _scan_py
-    Forwarder = getattr(implementation, "Forwarder", None)
+    Forwarder, Reader = implementation.Forwarder, implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
     scan, splice = implementation.scan, implementation.splice
+    splice_values = implementation.splice_values
 
 
 def paths_of(struct_type: type[msgspec.Struct]) -> dict[Path, int]:

@@ -102,6 +102,7 @@ class BlockSplitter:
         self._searched = 0  # before here is no line end that is not known
         self._opening = True  # whether that line is the first of its block
         self._started = False  # whether it is known if the stream begins with a byte order mark
+        self._settled = False  # whether a read begins with a block, and nothing special is going on
         self.failed = False
         """Whether a block was too large, so that the next call raises."""
 
@@ -117,6 +118,10 @@ class BlockSplitter:
         `EventTooLarge` where a block exceeds the limit; if whole blocks come before it, they are
         returned first and the next call raises.
         """
+        if self._settled and type(data) is bytes and data[-2:] == b"\n\n":
+            if len(data) <= self._limit and _RETURN not in data:
+                return data
+        self._settled = False
         if self.failed:
             raise EventTooLarge(self._limit)
         if type(data) is not bytes:
@@ -135,6 +140,7 @@ class BlockSplitter:
             whole = data  # nothing was pending before: the very bytes that came
         if len(whole) > self._limit or len(self.pending) > self._limit:
             whole = self._within_limit(whole)
+        self._settled = self._started and self.idle
         return whole
 
     def close(self) -> tuple[bytes, bytes]:
@@ -146,6 +152,7 @@ class BlockSplitter:
             raise EventTooLarge(self._limit)
         rest = bytes(self.pending)
         self.pending.clear()
+        self._settled = False
         return (rest, b"") if _BLOCK.fullmatch(rest) else (b"", rest)
 
     def _without_mark(self, data: bytes) -> bytes:

@@ -18,6 +18,7 @@ each event is decoded once, and the observer takes note of what it says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, overload
@@ -27,8 +28,8 @@ from msgspec import UNSET, Raw
 
 from . import wire
 from .codec import tolerant_decoder
-from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
-from .scan import Tally, cut_plain
+from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
+from .scan import Reader, Tally, cut_plain
 from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "Observer",
     "aiter_chunks",
     "is_complete",
-    "is_utf8",
     "iter_chunks",
 ]
 
@@ -51,7 +51,8 @@ Observed: TypeAlias = "Chunk | wire.Facts"
 UNREADABLE: Final = wire.Facts()
 """In place of what was observed: a chunk event in which a value has not the shape that it must."""
 
-_SHOWN = 256  # bytes of a body that is no event stream
+_SHOWN = 256  # bytes of a body that is not an event stream
+_FIELD = re.compile(rb"(?m)^(?:data|event|id|retry)?:")
 
 
 class Family(Protocol[C_co]):
@@ -78,13 +79,9 @@ class Observer(Tally):
         """What iterators raise, in order; whoever reads them empties the list."""
         self.quiet = False
         """Whether the last event said nothing that another one like it would say anew."""
-        self._choices: set[int] = set()
-        self._decode: Callable[[bytes], Observed]
-        self._decode_utf8: Callable[[bytes], Observed]
-        if whole_chunks:
-            self._decode, self._decode_utf8 = wire.decode, wire.decode_utf8
-        else:
-            self._decode, self._decode_utf8 = wire.decode_facts, wire.decode_facts_utf8
+        self._decode: Callable[[bytes], Observed] = (
+            wire.decode if whole_chunks else wire.decode_facts
+        )
 
     @property
     def events(self) -> int:
@@ -99,29 +96,22 @@ class Observer(Tally):
     @property
     def complete(self) -> bool:
         """Whether the stream may end here: done, failed, or with every choice finished."""
-        finished = self._choices and self._choices <= self.finish_reasons.keys()
+        finished = self.indexes and self.indexes <= self.finish_reasons.keys()
         return self.done or self.error is not None or bool(finished)
 
-    def observe(self, data: bytes, event: str = "message", *, utf8: bool = False) -> Observed | None:
+    def observe(self, data: bytes, event: str = "message") -> Observed | None:
         """Take note of one event; return what was decoded, or None if it is no chunk event.
 
-        Returns `UNREADABLE` for a chunk event that could not be decoded. `utf8` says that the data
-        is known to be UTF-8, which saves a look at it.
+        Returns `UNREADABLE` for a chunk event that could not be decoded.
         """
-        if utf8:
-            try:
-                decoded = self._decode_utf8(data)
-            except (msgspec.DecodeError, RecursionError):
-                return self.observe(data, event)
-        elif data == DONE:
+        if data == DONE:
             self.others += 1
             self.done, self.quiet = True, False
             return None
-        else:
-            try:
-                decoded = self._decode(data)
-            except InvalidChunk as error:
-                return self._observe_undecodable(data, event, error)
+        try:
+            decoded = self._decode(data)
+        except InvalidChunk as error:
+            return self._observe_undecodable(data, event, error)
         error = decoded.error
         choices = decoded.choices
         self.quiet = error is UNSET or error is None
@@ -135,7 +125,7 @@ class Observer(Tally):
             return None
         self.chunks += 1
         if choices:
-            known = self._choices
+            known = self.indexes
             for choice in choices:
                 index = choice.index
                 if choice.finish_reason or type(index) is not int or index not in known:
@@ -149,6 +139,7 @@ class Observer(Tally):
         """Count the last chunk as an event that could not be decoded after all."""
         self.chunks -= 1
         self.others += 1
+        self.quiet = False
         self._refuse(error)
 
     def _refuse(self, error: InvalidChunk) -> None:
@@ -175,7 +166,7 @@ class Observer(Tally):
     ) -> None:
         for position, choice in enumerate(choices):
             index = choice.index_or(position)
-            self._choices.add(index)
+            self.indexes.add(index)
             if choice.finish_reason:
                 self.quiet = False
                 if isinstance(choice.finish_reason, str):
@@ -222,21 +213,14 @@ def _parsed(data: bytes) -> Any:
         return data.decode(errors="replace")
 
 
-def is_utf8(data: bytes) -> bool:
-    """Tell whether data is UTF-8: asked once of a read, it need not be asked of each event."""
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def is_complete(data: bytes) -> bool:
     """Tell whether an unfinished block's data is all of a chunk, or `[DONE]`."""
     probe = Observer(whole_chunks=True)
     return probe.observe(data) not in (None, UNREADABLE) or probe.done
+
+
+def _leave(_data: object) -> None:
+    """Take nothing quickly."""
 
 
 class ChunkStream(Generic[C]):
@@ -249,12 +233,18 @@ class ChunkStream(Generic[C]):
         """
         self.truncated = False
         """Whether the stream stopped before it was complete; known after `close`."""
+        self.faulty = False
+        """Whether there are errors among what `take` has returned last."""
         decode = getattr(family, "decode", None)
         if not callable(decode):
             raise TypeError(f"family must be a module with a decode function, not {family!r}")
         self._decode: Callable[[bytes], C] | None = None if decode is wire.decode else decode
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer(whole_chunks=self._decode is None)
+        self._reader = (
+            None if self._decode else Reader(wire.decode_utf8, self._seen, max_event_size)
+        )
+        self._take_quickly = self._reader.feed if self._reader else _leave
         self._beginning = b""  # of a stream that has had no event yet
 
     @property
@@ -277,21 +267,41 @@ class ChunkStream(Generic[C]):
 
         Raises `EventTooLarge` as `EventDecoder.feed` does.
         """
-        return [item for item in self.take(data) if not isinstance(item, FastchunkError)]
+        items = self.take(data)
+        return list(_without_errors(items)) if self.faulty else items
 
     def close(self) -> list[C]:
         """End the stream; return the chunk at its end that lacked its empty line, if there is one.
 
         Sets `truncated`.
         """
-        return [item for item in self.end() if not isinstance(item, FastchunkError)]
+        return list(_without_errors(self.end()))
 
     def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Do what `feed` does, and return in their places the errors that iterators raise."""
-        whole = self._splitter.feed(data)
+        items = self._take_quickly(data)
+        if items is None:
+            return self._take(data)
+        self.faulty = False
+        return items
+
+    def _take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
+        """Take a read that was not taken quickly, or only up to some place in it."""
         items: list[C | FastchunkError] = []
+        if self._reader is not None:
+            items, at = self._reader.rest()
+            data = data[at:] if at else data
+        try:
+            whole = self._splitter.feed(data)
+        except EventTooLarge:
+            if items:
+                return items  # the next call raises
+            raise
         if whole:
             self._take_blocks(whole, items)
+        if self._reader is not None:
+            self._reader.ready = self._splitter.idle and not self._seen.done
+        self.faulty = any(isinstance(item, FastchunkError) for item in items)
         return items
 
     def end(self) -> list[C | FastchunkError]:
@@ -311,20 +321,19 @@ class ChunkStream(Generic[C]):
         return items
 
     def _truncation(self, rest: bytes, beginning: bytes) -> TruncatedStream:
-        if self._seen.events or parse_block(rest).data is not None:
+        if self._seen.events or _FIELD.search(beginning):
             return TruncatedStream("the stream stopped before it was complete", rest)
         if not beginning:
             return TruncatedStream("the stream is empty")
         shown = repr(beginning[:_SHOWN])[1:]
-        return TruncatedStream(f"the body is no event stream: it begins with {shown}", rest)
+        return TruncatedStream(f"the body is not an event stream: it begins with {shown}", rest)
 
     def _take_blocks(self, whole: bytes, items: list[C | FastchunkError]) -> None:
         """Go through whole blocks, event by event."""
         plain = cut_plain(whole)
         if plain is not None:
-            utf8 = is_utf8(whole)
             for data in plain[0]:
-                self._take_event(data, "message", items, utf8=utf8)
+                self._take_event(data, "message", items)
             return
         for block in blocks(whole):
             fields = parse_block(block)
@@ -334,12 +343,16 @@ class ChunkStream(Generic[C]):
             self._beginning += whole[:_SHOWN]
 
     def _take_event(
-        self, data: bytes, event: str, items: list[C | FastchunkError], *, utf8: bool = False
+        self, data: bytes, event: str, items: list[C | FastchunkError]
     ) -> None:
         seen = self._seen
         if seen.done:
             return
-        chunk: Any = seen.observe(data, event, utf8=utf8)
+        chunk: Any = None
+        if self._reader is not None and event == "message":
+            chunk = self._reader.read(data)
+        if chunk is None:
+            chunk = seen.observe(data, event)
         if chunk is not None and chunk is not UNREADABLE:
             if self._decode is not None:
                 try:
@@ -372,10 +385,8 @@ def iter_chunks(
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
     for data in iterable:
-        for item in stream.take(data):
-            if isinstance(item, FastchunkError):
-                raise item
-            yield item
+        items = stream.take(data)
+        yield from _raising(items) if stream.faulty else items
         if stream.done:
             return
     yield from _raising(stream.end())
@@ -398,7 +409,8 @@ async def aiter_chunks(
     """Do what `iter_chunks` does, for an asynchronous iterable."""
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
     async for data in iterable:
-        for chunk in _raising(stream.take(data)):
+        items = stream.take(data)
+        for chunk in _raising(items) if stream.faulty else items:
             yield chunk
         if stream.done:
             return
@@ -411,3 +423,7 @@ def _raising(items: Iterable[C | FastchunkError]) -> Iterator[C]:
         if isinstance(item, FastchunkError):
             raise item
         yield item
+
+
+def _without_errors(items: Iterable[C | FastchunkError]) -> Iterator[C]:
+    return (item for item in items if not isinstance(item, FastchunkError))

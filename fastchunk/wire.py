@@ -1,22 +1,23 @@
 """The three-state family: chunks as today's servers write them, for gateways in front of anybody's.
 
-In:  the JSON of one chunk, of any OpenAI-compatible server.
+In:  the JSON of one chunk from any OpenAI-compatible server.
 Out: `ChatCompletionStreamResponse`, in which every field is absent (`msgspec.UNSET`), null (`None`)
-or a value; and back to JSON, with just what was set.
+or a value; and back to JSON, with only what was set.
 Cost: about that of the mirror, with three times as many fields.
 
-The fields are the union of what vLLM 0.33, SGLang 0.5.23, openai 3.54 and Ray 2.46 declare, in
-vLLM's order, and of what other providers have been seen to send. What nobody but its provider
-understands is kept as it came in, unparsed (`msgspec.Raw`); such a value keeps the received data
-alive. Keys that are no field are ignored: forward the received bytes to keep them, or edit those.
+The fields are those that vLLM 0.33, SGLang 0.5.23, openai 3.54 and Ray 2.46 declare, in vLLM's
+order, and those that streams of other providers have. A value that only its provider understands
+stays as it came in, unparsed (`msgspec.Raw`), and keeps the received data alive. Keys without a
+field are ignored: to keep them, forward the received bytes, or edit those.
 
-Any key may one day come with a value of another type (an Envoy gateway sent
-`"reasoning_content":{"text":"…"}`), and a chunk must not go unseen because of one that nobody asked
-about. Its field then holds the value as it was parsed, and encodes to the same JSON. That goes for
-`usage` and `logprobs` too, and for what is in them: code that must not fail on such a chunk looks
-first, as in `isinstance(chunk.usage, UsageInfo)`. What leads to the texts must keep its shape, or
-the chunk is invalid, because code would take it for one that says nothing: `choices`, `delta`,
-`tool_calls`, `function` and `function_call` are absent, null, an object or a list of objects.
+Any key may one day come with a value of another type; an Envoy gateway sent
+`"reasoning_content":{"text":"…"}`. A chunk must not go unseen because of a key that nobody asked
+about, so its field holds such a value as it was parsed, and encodes to the same JSON. The same goes
+for `usage` and `logprobs`, and for what is in them: code that must not fail on such a chunk asks
+`isinstance(chunk.usage, UsageInfo)` first. Only what leads to the texts must have its shape, or the
+chunk is invalid: a reader that finds `delta` to be a string would take the chunk for one that says
+nothing. `choices`, `delta`, `tool_calls`, `function` and `function_call` are absent, null, an
+object, or a list of objects.
 
     >>> from fastchunk import encode, wire
     >>> chunk = wire.decode('{"id":"c","choices":[{"delta":{"content":null}}],"x_groq":{"id":"r"}}')
@@ -29,11 +30,11 @@ the chunk is invalid, because code would take it for one that says nothing: `cho
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
-from . import codec
+from . import codec, pickling
 from .codec import Data
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "decode",
 ]
 
+S = TypeVar("S", bound=Struct)
 Text: TypeAlias = str | None | UnsetType
 Integer: TypeAlias = int | None | UnsetType
 Number: TypeAlias = float | None | UnsetType
@@ -174,7 +176,7 @@ class ChatCompletionResponseStreamChoice(Struct, kw_only=True, gc=False):
     text: Opaque = UNSET
 
     def index_or(self, position: int) -> int:
-        """Return the choice's index; its position in its chunk where the server sends none."""
+        """Return the choice's index, or its position in the chunk if the server sends no index."""
         index = self.index
         return index if type(index) is int else position
 
@@ -262,6 +264,16 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
         """Whether this is the chunk that `include_usage` asks for: a usage and no choices."""
         return not self.choices and isinstance(self.usage, UsageInfo)
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Pickle would write out every absent field, and most fields are absent.
+        data = None
+        if type(self) is ChatCompletionStreamResponse:
+            data = pickling.carry(self, _to_json, decode_utf8)
+        return Struct.__reduce__(self) if data is None else (_restore, (data,))
+
+    def __deepcopy__(self: S, memo: dict[int, Any]) -> S:
+        return pickling.deepcopy(self, memo)
+
 
 class FunctionCall(Struct, kw_only=True, gc=False):
     """The function to call, and its arguments as JSON text."""
@@ -324,8 +336,16 @@ decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(
 decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
     ChatCompletionStreamResponse
 ).decode
-"""The bare decoder, for those who have checked that a whole read is UTF-8; raises
-`msgspec.DecodeError` for some of what `decode` accepts, so that `decode` has to be asked then."""
+"""The bare decoder, for callers that have checked the UTF-8 of a whole read. It raises
+`msgspec.DecodeError` for some data that `decode` accepts; those callers then ask `decode`."""
+
+
+_to_json = json.Encoder().encode
+
+
+def _restore(data: bytes) -> ChatCompletionStreamResponse:
+    """Make the chunk that was pickled as these bytes."""
+    return decode_utf8(data)
 
 
 class ChoiceFacts(Struct, gc=False):
@@ -350,7 +370,5 @@ class Facts(Struct, gc=False):
 
 
 decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts, firm={ChoiceFacts})
-decode_facts_utf8: Callable[[bytes], Facts] = json.Decoder(Facts).decode
-"""The bare decoder of facts, as `decode_utf8` is that of chunks."""
 
 decode_usage: Callable[[Data], UsageInfo] = codec.tolerant_decoder(UsageInfo)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from fastchunk import DROP, ChunkStream, InvalidChunk, Relay, edit, wire
-from fastchunk._typed import keep, lists_of
+from fastchunk.merge import lists_of, merge
 from fastchunk.sse import EventDecoder
 from tests.streams import recorded
+
+pytestmark = pytest.mark.usefixtures("scanner")
 
 Chunk = wire.ChatCompletionStreamResponse
 Change = Callable[[Chunk], Any]
@@ -38,7 +40,7 @@ def changed(data: bytes, change: Change) -> bytes:
     chunk = wire.decode(data)
     lists = lists_of(chunk)
     change(chunk)
-    return keep(data, chunk, lists)
+    return merge(data, chunk, lists)
 
 
 def _part(data: bytes, pointer: str) -> bytes:
@@ -120,6 +122,14 @@ def test_a_chunk_that_is_equal_to_what_came_is_the_same_object() -> None:
     plain = b'{"choices":[{"delta":{"content":"x"}}]}'
     assert changed(plain, lambda _: None) is plain
     assert changed(plain, _assign("choices.0.delta.content", "x")) is plain
+
+
+def test_a_text_in_place_of_a_number_that_is_no_number_is_no_change() -> None:
+    """The text is read as a number that is not equal to itself, and that JSON does not have."""
+    data = b'{"choices":[{"delta":{},"logprobs":{"content":[{"token":"a","logprob":"NaN"}]}}]}'
+    assert changed(data, lambda _: None) == data
+    out = changed(data, _assign("choices.0.delta.content", "x"))
+    assert out == data.replace(b"{}", b'{"content":"x"}')
 
 
 def test_a_struct_that_is_replaced_keeps_what_it_stands_for() -> None:
@@ -224,7 +234,7 @@ def test_lists_in_many_items_are_gone_through_once_a_level(
     tokens = b'{"choices":[{"logprobs":{"content":[%b]}}]}' % b",".join([token] * 200)
     data = b'{"choices":[%b]}' % b",".join([choice] * 200) if calls else tokens
     gone_through = 0
-    items_at = sys.modules[keep.__module__].items_at
+    items_at = sys.modules[merge.__module__].items_at
 
     def counted(data: bytes, path: Any) -> Any:
         nonlocal gone_through
@@ -242,7 +252,7 @@ def test_lists_in_many_items_are_gone_through_once_a_level(
                 for one in choice.logprobs.content or ():
                     del one.top_logprobs[0]  # type: ignore[union-attr]
 
-    monkeypatch.setattr("fastchunk._typed.items_at", counted)
+    monkeypatch.setattr("fastchunk.merge.items_at", counted)
     gone = b'{"u":1,"id":"a"},' if calls else b'{"token":"b","z":1},'
     assert changed(data, change) == data.replace(gone, b"")
     assert gone_through <= 3 * len(data)
@@ -288,7 +298,7 @@ def test_the_quick_way_is_the_exact_way(
     for one in (change, lambda _: None):
         quick = changed(data, one)
         with monkeypatch.context() as patch:
-            patch.setattr("fastchunk._typed._with_text", lambda *_: None)
+            patch.setattr("fastchunk.merge._with_content", lambda *_: None)
             assert changed(data, one) == quick
     assert changed(data, lambda _: None) is data
 

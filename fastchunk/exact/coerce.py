@@ -1,16 +1,14 @@
-"""The slow, exact path: what Pydantic's lax mode makes of a JSON document.
-
-The fast decoder refuses some documents that Pydantic accepts: numbers in strings, `1.0` for an
-integer, `NaN`, a bad value that a duplicate key replaces later. When it has refused one, this
-module decides about the parsed document, with one small check per field type, built once from the
-Struct's own type information. It also writes the error list.
+"""Makes Structs of parsed documents as Pydantic's lax mode does: the slow, exact path.
 
 In:  what `json.loads` can return.
 Out: the Struct, or the errors with Pydantic's own locations and codes.
 Cost: some 10 µs for a chunk, against 0.4 µs on the fast path.
 
-The rules of the checks are those of pydantic-core 2.50: integers and floats from strings as in its
-`input/shared.rs`.
+Pydantic accepts some documents that the fast decoder refuses: numbers in strings, `1.0` for an
+integer, `NaN`, a bad value that a duplicate key replaces later. Such a document comes here. Each
+field type has one small check, built once from what the Struct's type says of its fields. The
+checks follow the rules of pydantic-core 2.50; how integers and floats are read from strings is in
+its `input/shared.rs`.
 """
 
 from __future__ import annotations
@@ -78,11 +76,11 @@ class WideFloat(float):
 
 
 class Refused(Exception):
-    """Raised by `Problems` at the first error when nobody has asked for all of them."""
+    """Raised by `Problems` at the first error, unless all errors are wanted."""
 
 
 class Problems:
-    """The errors found so far; stops at the first unless all are wanted."""
+    """The errors found so far; the first one ends the search, unless all are wanted."""
 
     __slots__ = ("found", "from_json", "want_all")
 
@@ -109,11 +107,11 @@ class Problems:
 # --- values, one check per type -----------------------------------------------------------------
 
 
-def _str(value: Any, loc: Loc, problems: Problems) -> Any:
+def _check_str(value: Any, loc: Loc, problems: Problems) -> Any:
     return value if type(value) is str else problems.add(loc, "string_type")
 
 
-def _int(value: Any, loc: Loc, problems: Problems) -> Any:
+def _check_int(value: Any, loc: Loc, problems: Problems) -> Any:
     kind = type(value)
     if kind is int:
         return value
@@ -131,20 +129,21 @@ def _int_from_float(value: float, loc: Loc, problems: Problems) -> Any:
         return problems.add(loc, "finite_number")
     if value % 1.0:
         return problems.add(loc, "int_from_float")
-    if not -(2.0**63) < value < 2.0**63:
+    if not -(2.0**63) < value < 2.0**63:  # Pydantic goes through a 64-bit integer here
         return problems.add(loc, "int_parsing_size")
     return int(value)
 
 
 def _int_from_str(value: str, loc: Loc, problems: Problems) -> Any:
     strict = _JSON_INT.match(value)
+    # The error depends on whether the digits that are too many stand at the beginning.
     if strict and len(strict[0].lstrip("-")) > MAX_DIGITS:
         return problems.add(loc, "int_parsing_size")
     if strict and strict[0] == value:
         return _int_from_digits(value, loc, problems)
     lax = _LAX_INT.fullmatch(value.strip(_WHITE_SPACE))
     if lax is None or (lax["minus"] and lax["hidden"]):
-        return problems.add(loc, _unparsable(value, "int_parsing"))
+        return problems.add(loc, _choose_kind(value, "int_parsing"))
     digits = lax["digits"].replace("_", "")
     if len(digits) > MAX_DIGITS:
         return problems.add(loc, "int_parsing")
@@ -158,7 +157,7 @@ def _int_from_digits(digits: str, loc: Loc, problems: Problems) -> Any:
         return problems.add(loc, "int_parsing_size")
 
 
-def _float(value: Any, loc: Loc, problems: Problems) -> Any:
+def _check_float(value: Any, loc: Loc, problems: Problems) -> Any:
     kind = type(value)
     if kind is float:
         number = value
@@ -173,20 +172,20 @@ def _float(value: Any, loc: Loc, problems: Problems) -> Any:
 
 def _float_from_int(value: int, loc: Loc, problems: Problems) -> Any:
     try:
-        return _float_as_jiter_rounds(value) if problems.from_json else float(value)
+        return _round_as_jiter(value) if problems.from_json else float(value)
     except OverflowError:
         pass
-    if problems.from_json:
+    if problems.from_json:  # jiter makes an infinity of a literal, Python an error of an int
         return math.inf if value > 0 else -math.inf
     return problems.add(loc, "float_type")
 
 
-def _float_as_jiter_rounds(value: int) -> float:
+def _round_as_jiter(value: int) -> float:
     """Round an integer literal to a float as jiter's big integers do.
 
-    They keep the 64 highest bits and make them odd if a bit below is set, so that the one rounding
-    that follows is right. But of each 64-bit digit below they look only at as many low bits as the
-    highest digit has, which now and then misses one.
+    They keep the 64 highest bits and set the lowest of these if any bit below is set, so that the
+    one rounding that follows is right. But they look only at part of each 64-bit digit below, as
+    many low bits as the highest digit has, and so now and then miss one.
     """
     magnitude = abs(value)
     below = max(magnitude.bit_length() - 64, 0)
@@ -202,53 +201,53 @@ def _float_from_str(value: str, loc: Loc, problems: Problems) -> Any:
     stripped = value.strip(_WHITE_SPACE)
     if _FLOAT.fullmatch(stripped):
         return float(stripped)
-    plain = _without_underscores(value)
+    plain = _remove_underscores(value)
     if plain != value and _FLOAT.fullmatch(plain):
         return float(plain)
-    return problems.add(loc, _unparsable(value, "float_parsing"))
+    return problems.add(loc, _choose_kind(value, "float_parsing"))
 
 
-def _without_underscores(value: str) -> str:
+def _remove_underscores(value: str) -> str:
     if value.startswith("_") or value.endswith("_") or "__" in value:
         return value
     return value.replace("_", "")
 
 
-def _unparsable(value: str, kind: str) -> str:
+def _choose_kind(value: str, kind: str) -> str:
     return "string_unicode" if SURROGATE.search(value) else kind
 
 
-def _int_or_str(value: Any, loc: Loc, problems: Problems) -> Any:
-    """`int | str` in Pydantic's smart mode: a string stays one, all else is tried as an int."""
+def _check_int_or_str(value: Any, loc: Loc, problems: Problems) -> Any:
+    """Check `int | str` as Pydantic's smart mode does: all but strings must do as integers."""
     if type(value) is str:
         return value
-    number = _int(value, (*loc, "int"), problems)
+    number = _check_int(value, (*loc, "int"), problems)
     if number is INVALID:
         problems.add((*loc, "str"), "string_type")
     return number
 
 
-def _literal(expected: Collection[str]) -> Check:
+def _build_literal_check(expected: Collection[str]) -> Check:
     def check(value: Any, loc: Loc, problems: Problems) -> Any:
         if type(value) is str:
             return (
                 value
                 if value in expected
-                else problems.add(loc, _unparsable(value, "literal_error"))
+                else problems.add(loc, _choose_kind(value, "literal_error"))
             )
         return problems.add(loc, "literal_error")
 
     return check
 
 
-def _nullable(inner: Check, null: Any = None) -> Check:
+def _build_nullable_check(inner: Check, null: Any = None) -> Check:
     def check(value: Any, loc: Loc, problems: Problems) -> Any:
         return null if value is None else inner(value, loc, problems)
 
     return check
 
 
-def _list(item: Check) -> Check:
+def _build_list_check(item: Check) -> Check:
     def check(value: Any, loc: Loc, problems: Problems) -> Any:
         if type(value) is not list:
             return problems.add(loc, "list_type")
@@ -257,8 +256,8 @@ def _list(item: Check) -> Check:
     return check
 
 
-def _struct(info: inspect.StructType) -> Check:
-    fields = [(f.encode_name, f.name, _check_of(f.type), f.required) for f in info.fields]
+def _build_struct_check(info: inspect.StructType) -> Check:
+    fields = [(f.encode_name, f.name, _build_check(f.type), f.required) for f in info.fields]
     build = info.cls
 
     def check(value: Any, loc: Loc, problems: Problems) -> Any:
@@ -275,48 +274,48 @@ def _struct(info: inspect.StructType) -> Check:
     return check
 
 
-def _check_of(info: inspect.Type) -> Check:
+def _build_check(info: inspect.Type) -> Check:
     if isinstance(info, inspect.Metadata):
-        return _nullable(_check_of(info.type), null_of(info))
+        return _build_nullable_check(_build_check(info.type), null_of(info))
     if isinstance(info, inspect.UnionType):
         kinds = {type(t) for t in info.types}
         inner = [t for t in info.types if not isinstance(t, inspect.NoneType)]
         if {type(t) for t in inner} == {inspect.IntType, inspect.StrType}:
-            check: Check = _int_or_str
+            check: Check = _check_int_or_str
         elif len(inner) == 1:
-            check = _check_of(inner[0])
+            check = _build_check(inner[0])
         else:
-            raise TypeError(f"a union of {', '.join(map(_type_name, inner))} is not supported")
-        return _nullable(check) if inspect.NoneType in kinds else check
+            raise TypeError(f"a union of {', '.join(map(_name_type, inner))} is not supported")
+        return _build_nullable_check(check) if inspect.NoneType in kinds else check
     if isinstance(info, inspect.StructType):
-        return _struct(info)
+        return _build_struct_check(info)
     if isinstance(info, inspect.ListType):
-        return _list(_check_of(info.item_type))
+        return _build_list_check(_build_check(info.item_type))
     if isinstance(info, inspect.LiteralType):
-        return _literal([str(value) for value in info.values])
+        return _build_literal_check([str(value) for value in info.values])
     if type(info) not in _SCALARS:
-        raise TypeError(f"a field of type {_type_name(info)} is not supported")
+        raise TypeError(f"a field of type {_name_type(info)} is not supported")
     return _SCALARS[type(info)]
 
 
-def _type_name(info: inspect.Type) -> str:
+def _name_type(info: inspect.Type) -> str:
     return type(info).__name__.removesuffix("Type").lower()
 
 
 _SCALARS: dict[type, Check] = {
-    inspect.StrType: _str,
-    inspect.IntType: _int,
-    inspect.FloatType: _float,
+    inspect.StrType: _check_str,
+    inspect.IntType: _check_int,
+    inspect.FloatType: _check_float,
 }
 
 
 def checker(struct_type: type[msgspec.Struct]) -> Check:
     """Build the check of a Struct type.
 
-    Its fields may be strings, integers, floats, literal strings, lists and Structs, nullable or
-    not, and `int | str`. Raises `TypeError` for any other.
+    Its fields may be strings, integers, floats, literal strings, `int | str`, lists and Structs,
+    nullable or not. Raises `TypeError` for any other.
 
-    The check takes a parsed document, a location and `Problems`. It returns an instance, or
-    reports what is wrong; what it then returns means nothing.
+    The check takes a parsed document, its location and `Problems`, and returns an instance. What
+    is wrong it adds to the `Problems`; then its result means nothing.
     """
-    return _check_of(inspect.type_info(struct_type))
+    return _build_check(inspect.type_info(struct_type))
