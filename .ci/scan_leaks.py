@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from fastchunk import _scan
+from msgspec.json import encode
+
+from fastchunk import _scan, wire
 
 CALLS = 1_000_000
 PATHS: list[tuple[str | None, ...]] = [
@@ -27,8 +29,10 @@ DOCUMENTS = [
     b'{"model":"m%d","choices":[{"delta":{"content":"some words of text"}}],"usage":{"a":1}}' % n
     for n in range(64)
 ]
+SET = _scan.Table([("model",), ("usage",), ("n",)])
 BROKEN = [document[:-3] for document in DOCUMENTS]
 READS = [b"data: " + b"\n\ndata: ".join(DOCUMENTS[n : n + 4]) + b"\n\n" for n in range(60)]
+READER = _scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20)
 FORWARDER = _scan.Forwarder(TABLE, CHANGES, _scan.Tally(), 1 << 20)
 
 
@@ -57,6 +61,13 @@ def feed(n: int) -> None:
         FORWARDER.rest()
 
 
+def read(n: int) -> None:
+    """Decode a read, every second one of which is not whole."""
+    READER.ready = True
+    if READER.feed(READS[n % 60][: None if n & 1 else -5]) is None:
+        READER.rest()
+
+
 def refuse(n: int) -> None:
     """Give each function what it raises for."""
     with suppress(ValueError):
@@ -74,10 +85,17 @@ WORK: dict[str, tuple[int, Callable[[int], object]]] = {
     "scan, no": (CALLS, lambda n: _scan.scan(BROKEN[n & 63], TABLE)),
     "splice": (CALLS, lambda n: _scan.splice(DOCUMENTS[n & 63], TABLE, CHANGES)),
     "splice, no": (CALLS, lambda n: _scan.splice(BROKEN[n & 63], TABLE, CHANGES)),
+    "splice_values": (
+        CALLS,
+        lambda n: _scan.splice_values(
+            DOCUMENTS[n & 63], SET, {"model": n, "usage": ..., "n": 1}, encode, ...
+        ),
+    ),
     "check": (CALLS, lambda n: _scan.check(DOCUMENTS[n & 63])),
     "cut_plain": (CALLS, lambda n: _scan.cut_plain(READS[n % 60])),
     "forward": (CALLS, forward),
     "feed": (CALLS, feed),
+    "read": (CALLS // 4, read),
     "learn": (CALLS // 20, learn),
     "Table": (CALLS // 10, lambda n: _scan.Table([("a", "0", None, "é"), (f"b{n & 63}",)], [0, 1])),
     "errors": (CALLS // 10, refuse),
@@ -87,7 +105,7 @@ WORK: dict[str, tuple[int, Callable[[int], object]]] = {
 def allocated() -> tuple[int, int, list[int]]:
     """Return blocks, the most kilobytes so far, and the references to what lives for ever."""
     gc.collect()
-    shared = None, ..., TABLE, FORWARDER, b"", DOCUMENTS[0], READS[0], _scan.Table, _scan.Forwarder
+    shared = None, ..., b"", TABLE, FORWARDER, READER, DOCUMENTS[0], READS[0], _scan.Table, wire
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return sys.getallocatedblocks(), most, [sys.getrefcount(item) for item in shared]
 
