@@ -10,7 +10,9 @@ import argparse
 import random
 import time
 
-from fastchunk import _scan
+from msgspec.json import encode
+
+from fastchunk import _scan, wire
 
 PATHS: list[tuple[str | None, ...]] = [
     ("model",),
@@ -23,6 +25,7 @@ PATHS: list[tuple[str | None, ...]] = [
     ("choices", "0", "text"),
 ]
 TABLE = _scan.Table(PATHS)
+SET = _scan.Table([("model",), ("usage",), ("n",)])
 ROLES = [0, 2, 1, 1, 1, 1, 0, 0]
 CHANGES = [b'"alias"', None, ..., ..., ..., ..., ..., ...]
 DOCUMENTS = [
@@ -48,6 +51,7 @@ def put_document(data: bytes) -> None:
     assert all(0 <= begin < end <= len(data) for _, begin, end in found or ())
     _scan.splice(data, TABLE, CHANGES)
     assert _scan.splice(data, TABLE, [...] * len(PATHS)) in (data, None)
+    _scan.splice_values(data, SET, {"model": "alias", "usage": ..., "n": 1}, encode, ...)
     _scan.guarded_decoder(len, len)(data)
 
 
@@ -62,13 +66,23 @@ def put_read(data: bytes, rng: random.Random) -> None:
             out, at = forwarder.forward(data, at)
             assert values is CHANGES or out == data[at - len(out) : at]
             # Pass by what was left, which is one event for a relay, and let others like it pass.
-            forwarder.learn(rng.random() < 0.8, rng.random() < 0.1)
+            forwarder.learn(rng.random() < 0.8, values is CHANGES and rng.random() < 0.1)
             end = data.find(b"\n\n", at)
             at = len(data) if end < 0 else end + 2
         forwarder.ready = True
         for read in (data, data[: rng.randint(0, len(data))]):
             if forwarder.feed(read) is None:
                 forwarder.rest()
+
+
+def put_read_to_decode(data: bytes, rng: random.Random) -> None:
+    """Decode the events of a read as a stream of chunks does."""
+    reader = _scan.Reader(wire.decode_utf8, _scan.Tally(), rng.choice([40, 1 << 20]))
+    reader.ready = True
+    if reader.feed(data) is None:
+        _, at = reader.rest()
+        assert at < len(data)
+        reader.read(data[at:])
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
@@ -97,8 +111,9 @@ def main() -> None:
         events = [rng.choice(DOCUMENTS)] * 3 + [mutate(rng.choice(DOCUMENTS), rng)]
         read = b"".join(b"data: " + event + 2 * line_end for event in events)
         read = mutate(read, rng)
-        put_read(read, rng)
-        put_read(read[: rng.randint(0, len(read))], rng)
+        for fed in (read, read[: rng.randint(0, len(read))]):
+            put_read(fed, rng)
+            put_read_to_decode(fed, rng)
     print(f"{cases:,} reads: nothing found")
 
 
