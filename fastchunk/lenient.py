@@ -81,16 +81,19 @@ def _value_reader(annotation: Any, info: inspect.Type, firm: frozenset[type[Stru
     def read(data: bytes | Raw, loc: Loc) -> Any:
         try:
             return decode(data)
-        except ValidationError:
-            pass
+        except ValidationError as error:
+            refusal = str(error)
         if struct_type is not None:
             # Built when it is needed, because a Struct may hold one of its own type.
             read_struct = reader(struct_type, firm)
             try:
                 return _read_list(data, loc, read_struct) if in_list else read_struct(data, loc)
             except _NoStruct as error:
-                if struct_type in firm:
-                    raise Misshapen(error.loc, error.reason) from None
+                if (
+                    struct_type in firm
+                ):  # if it is this value, `refusal` also says that null will do
+                    reason = refusal if error.loc == loc else error.reason
+                    raise Misshapen(error.loc, reason) from None
         try:
             return _decode_anything(data)
         except ValidationError as error:  # a number that no float can hold

@@ -46,12 +46,12 @@ def test_leaves_may_be_anything(data: str, expected: Tree) -> None:
 @pytest.mark.parametrize(
     ("data", "loc", "reason"),
     [
-        ('{"leaf":[1]}', ("leaf",), "expected `object`, got `array`"),
+        ('{"leaf":[1]}', ("leaf",), "expected `object | null`, got `array`"),
         ('{"leaf":{"count":1}}', ("leaf", "full-name"), "this field is required"),
-        ('{"leaves":{"full-name":"a"}}', ("leaves",), "expected `array`, got `object`"),
+        ('{"leaves":{"full-name":"a"}}', ("leaves",), "expected `array | null`, got `object`"),
         ('{"leaves":[{"full-name":1},null]}', ("leaves", 1), "expected `object`, got `null`"),
         ('{"plain":null}', ("plain",), "expected `object`, got `null`"),
-        ('{"inner":{"leaf":7}}', ("inner", "leaf"), "expected `object`, got `int`"),
+        ('{"inner":{"leaf":7}}', ("inner", "leaf"), "expected `object | null`, got `int`"),
     ],
 )
 def test_firm_structs_keep_their_shape_and_others_are_as_parsed(

@@ -270,11 +270,11 @@ def test_a_list_of_structs_is_whole_or_as_it_was_parsed() -> None:
     [
         (b"[]", (), "the document: expected `object`, got `array`"),
         (b"null", (), "the document: expected `object`, got `null`"),
-        (b'{"choices":1}', ("choices",), "choices: expected `array`, got `int`"),
+        (b'{"choices":1}', ("choices",), "choices: expected `array | null`, got `int`"),
         (
             b'{"choices":[{"delta":{"reasoning":1,"tool_calls":[{"function":"f"}]}}]}',
             ("choices", 0, "delta", "tool_calls", 0, "function"),
-            "choices[0].delta.tool_calls[0].function: expected `object`, got `str`",
+            "choices[0].delta.tool_calls[0].function: expected `object | null`, got `str`",
         ),
         (
             b'{"usage":{"prompt_tokens":1e999}}',
