@@ -7,6 +7,7 @@ from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream
 from .models import decode
 from .producer import StreamEncoder
 from .relay import Relay
+from .scan import compiled
 from .sse import DONE, Event, EventDecoder, format_event
 from .stream import ChunkStream, aiter_chunks, iter_chunks
 
@@ -26,6 +27,7 @@ __all__ = [
     "UpstreamError",
     "__version__",
     "aiter_chunks",
+    "compiled",
     "decode",
     "edit",
     "encode",

@@ -1,14 +1,14 @@
-"""The accumulator: from the chunks of a stream to the answer that an unstreamed request returns.
+"""Puts the chunks of a stream together to the answer that an unstreamed request returns.
 
 In:  chunks of either family, in order.
 Out: `wire.ChatCompletionResponse`, at any time.
-Cost: a few looks and one append a chunk; a snapshot joins what came since the last one. Chunks of
-the mirror are encoded and decoded once more on the way.
+Cost: a few looks and one append a chunk; a snapshot joins what has come since the last one. Chunks
+of the mirror are encoded and decoded once more on the way.
 
-Servers disagree on what a delta repeats. An id, a model, a role, a type or a name that comes again
-is taken once; texts and arguments are joined. A tool call belongs to its `index`; where the same
-index comes with another id and a name, a new call begins; where there is no index, the id says
-which call is meant, and without an id it is the last one.
+Servers disagree on what a delta repeats. The accumulator takes an id, a model, a role, a type or a
+name once, however often it comes, and joins texts and arguments. A piece of a tool call belongs to
+the call with its `index`; but with another id and a name it begins a new call. Where pieces have no
+index, their id says which call they belong to, and a piece without an id belongs to the last one.
 
     >>> from fastchunk import Accumulator, wire
     >>> answer = Accumulator()
@@ -44,25 +44,23 @@ class Accumulator:
         self._choices: dict[int, _Choice] = {}
 
     def add(self, chunk: Chunk | models.ChatCompletionStreamResponse) -> None:
-        """Add the next chunk; it is not kept, but for its logprobs and usage.
+        """Add the next chunk. Only its usage and the tokens of its logprobs are kept.
 
         Raises `TypeError` for what is no chunk, `InvalidChunk` for a chunk of the mirror that has
         no JSON form.
         """
         if type(chunk) is not Chunk:
-            chunk = _as_wire(chunk)
+            chunk = _to_wire(chunk)
         if not self._headed:
             self._add_heading(chunk)
         for position, choice in enumerate(chunk.choices or ()):
-            index = choice.index
-            if type(index) is not int:
-                index = position
+            index = choice.index_or(position)
             known = self._choices.get(index)
             if known is None:
                 known = self._choices[index] = _Choice()
             known.add(choice)
         answer = self._answer
-        if chunk.usage:
+        if chunk.usage and isinstance(chunk.usage, wire.UsageInfo):
             answer.usage = chunk.usage
         if chunk.system_fingerprint:
             answer.system_fingerprint = chunk.system_fingerprint
@@ -80,15 +78,15 @@ class Accumulator:
 
         Its usage and the tokens of its logprobs are the chunks' own objects, not copies.
         """
-        choices = [choice.whole(index) for index, choice in sorted(self._choices.items())]
+        choices = [choice.build(index) for index, choice in sorted(self._choices.items())]
         return msgspec.structs.replace(self._answer, choices=choices)
 
     def result(self) -> ChatCompletionResponse:
-        """Return the answer, at the end of the stream; `finished` says whether it is whole."""
+        """Return the answer at the end of the stream; `finished` says whether it is complete."""
         return self.snapshot()
 
     def _add_heading(self, chunk: Chunk) -> None:
-        """Take the first id, time and model that say something: Azure's first chunk has none."""
+        """Take the first id, time and model that say something; Azure's first ones are empty."""
         answer = self._answer
         answer.id = answer.id or chunk.id
         answer.created = answer.created or chunk.created
@@ -96,7 +94,7 @@ class Accumulator:
         self._headed = bool(answer.id and answer.created and answer.model)
 
 
-def _as_wire(chunk: Any) -> Chunk:
+def _to_wire(chunk: Any) -> Chunk:
     if isinstance(chunk, Chunk):
         return chunk
     if isinstance(chunk, models.ChatCompletionStreamResponse):
@@ -105,7 +103,7 @@ def _as_wire(chunk: Any) -> Chunk:
 
 
 class _Choice:
-    """What is known of one choice: texts as the pieces that came."""
+    """What is known of one choice; each text is the list of its pieces so far."""
 
     __slots__ = (
         "_calls", "_content", "_known", "_logprobs", "_reasoning", "_refusal", "_role",
@@ -113,12 +111,12 @@ class _Choice:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._role: str | None = None
+        self._role = ""
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._calls: list[_Call] = []
-        self._known: dict[int | str, _Call] = {}  # the last call by its index, or by its id
+        self._known: dict[int | str, _Call] = {}  # the last call of each index, or of each id
         self._logprobs: wire.ChatCompletionLogProbs | UnsetType | None = UNSET
         self.finish_reason: str | None = None
         self._stop_reason: int | str | UnsetType | None = UNSET
@@ -138,73 +136,78 @@ class _Choice:
         if reason is not UNSET and (reason is not None or self._stop_reason is UNSET):
             self._stop_reason = reason
 
-    def whole(self, index: int) -> wire.ChatCompletionResponseChoice:
-        """Return the choice as it is so far."""
+    def build(self, index: int) -> wire.ChatCompletionResponseChoice:
+        """Build the choice as it is so far."""
         calls = sorted(self._calls, key=lambda call: call.index)
         message = wire.ChatMessage(
             role=self._role or "assistant",
-            content=_joined(self._content) if self._content else None,
-            reasoning_content=_joined(self._reasoning) if self._reasoning else UNSET,
-            refusal=_joined(self._refusal) if self._refusal else UNSET,
-            tool_calls=[call.whole() for call in calls] or UNSET,
+            content=_join(self._content) if self._content else None,
+            reasoning_content=_join(self._reasoning) if self._reasoning else UNSET,
+            refusal=_join(self._refusal) if self._refusal else UNSET,
+            tool_calls=[call.build() for call in calls] or UNSET,
         )
         return wire.ChatCompletionResponseChoice(
             index=index,
             message=message,
-            logprobs=_copied(self._logprobs),
+            logprobs=_copy_logprobs(self._logprobs),
             finish_reason=self.finish_reason,
             stop_reason=self._stop_reason,
         )
 
     def _add_delta(self, delta: wire.DeltaMessage) -> None:
         content = delta.content
+        reasoning = delta.reasoning or delta.reasoning_content
         if type(content) is str:
             self._content.append(content)
-            reasoning = delta.reasoning or delta.reasoning_content
-        else:  # parts, null, or absent
+        elif content:  # parts, and some of them may be reasoning
+            self._content.append(delta.text)
             reasoning = delta.reasoning_text
-            if content:
-                self._content.append(delta.text)
+        if reasoning and type(reasoning) is not str:  # an object that holds the text
+            reasoning = delta.reasoning_text
         if reasoning:
             self._reasoning.append(reasoning)
         if delta.role and not self._role:
-            self._role = delta.role
-        if delta.refusal:
+            self._role = _read_text(delta.role)
+        if delta.refusal and isinstance(delta.refusal, str):
             self._refusal.append(delta.refusal)
         for piece in delta.tool_calls or ():
-            self._call_of(piece).add(piece)
+            self._find_call(piece).add(piece)
 
-    def _call_of(self, piece: wire.DeltaToolCall) -> _Call:
-        """Find the call that a piece belongs to, or begin it."""
-        key = piece.index if type(piece.index) is int else piece.id
-        known = self._known.get(key) if isinstance(key, (int, str)) else None
+    def _find_call(self, piece: wire.DeltaToolCall) -> _Call:
+        """Find the call that a piece belongs to, or begin one."""
+        key = piece.index if type(piece.index) is int else _read_text(piece.id)
+        known = self._known.get(key)
         if known is None and type(key) is not int and self._calls:
             known = self._calls[-1]
-        if known is None or _begins(piece, known):
+        if known is None or _begins_call(piece, known):
             known = _Call(key if type(key) is int else len(self._calls))
             self._calls.append(known)
-        if key or key == 0:
+        if key != "":
             self._known[key] = known
         return known
 
     def _add_logprobs(self, logprobs: wire.ChatCompletionLogProbs) -> None:
+        if not isinstance(logprobs, wire.ChatCompletionLogProbs):
+            return  # a server may send anything in their place
         known = self._logprobs or wire.ChatCompletionLogProbs()
-        known.content = _extended(known.content, logprobs.content)
-        known.refusal = _extended(known.refusal, logprobs.refusal)
+        known.content = _extend(known.content, logprobs.content)
+        known.refusal = _extend(known.refusal, logprobs.refusal)
+        known.reasoning_content = _extend(known.reasoning_content, logprobs.reasoning_content)
         self._logprobs = known
 
 
-def _begins(piece: wire.DeltaToolCall, known: _Call) -> bool:
-    """Tell whether a piece that could continue a known call begins another one.
+def _begins_call(piece: wire.DeltaToolCall, known: _Call) -> bool:
+    """Tell whether a piece begins a call of its own instead of continuing a known one.
 
-    A piece without a name continues; so does one with the same id. A piece that has an index
-    needs another id to begin a call, one that has none needs but its name.
+    A piece continues if it has no name, or the same id. To begin a call, a piece with an index
+    needs another id; a piece without one needs only its name.
     """
-    if not (piece.function and piece.function.name):
+    if not (piece.function and _read_text(piece.function.name)):
         return False
+    call = _read_text(piece.id)
     if type(piece.index) is int:
-        return bool(piece.id and known.id and piece.id != known.id)
-    return not piece.id or piece.id != known.id
+        return bool(call and known.id and call != known.id)
+    return not call or call != known.id
 
 
 class _Call:
@@ -214,53 +217,60 @@ class _Call:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.id: str | None = None
-        self._type: str | None = None
+        self.id = ""
+        self._type = ""
         self._name: list[str] = []
         self._arguments: list[str] = []
 
     def add(self, piece: wire.DeltaToolCall) -> None:
-        self.id = self.id or piece.id or None
-        self._type = self._type or piece.type or None
+        self.id = self.id or _read_text(piece.id)
+        self._type = self._type or _read_text(piece.type)
         function = piece.function
         if not function:
             return
-        if function.name and function.name != "".join(self._name[-1:]):
-            self._name.append(function.name)
+        name = _read_text(function.name)
+        if name and name != "".join(self._name[-1:]):  # some servers repeat it in each piece
+            self._name.append(name)
         arguments = function.arguments
-        if isinstance(arguments, dict):
-            arguments = encode_tree(arguments).decode()
-        if arguments:
+        if isinstance(arguments, str):
             self._arguments.append(arguments)
+        elif arguments is not None and arguments is not UNSET:  # an object at once
+            self._arguments.append(encode_tree(arguments).decode())
 
-    def whole(self) -> wire.ToolCall:
+    def build(self) -> wire.ToolCall:
         name = "".join(self._name)
-        function = wire.FunctionCall(name=name, arguments=_joined(self._arguments))
+        function = wire.FunctionCall(name=name, arguments=_join(self._arguments))
         return wire.ToolCall(id=self.id or UNSET, type=self._type or "function", function=function)
 
 
-def _joined(pieces: list[str]) -> str:
-    """Join the pieces, and keep them joined: a later call joins only what has come since."""
+def _read_text(value: object) -> str:
+    """Return a text; what a server sent in the place of one counts as no text."""
+    return value if isinstance(value, str) else ""
+
+
+def _join(pieces: list[str]) -> str:
+    """Join the pieces, and keep them joined, so that the next call joins only what is new."""
     pieces[:] = ["".join(pieces)]
     return pieces[0]
 
 
-def _extended(known: Tokens, more: Tokens) -> Tokens:
-    """Append to the tokens that came before; until there are any, null and empty stand."""
-    if not more:
-        return known if known or more is UNSET else more
-    if not known:
+def _extend(known: Tokens, more: Tokens) -> Tokens:
+    """Append to the tokens that came before; without any, say what came last: null or empty."""
+    if known and isinstance(more, list):
+        known += more
+        return known
+    if isinstance(more, list):
         return list(more)
-    known += more
-    return known
+    return None if more is None and not known else known
 
 
-def _copied(
+def _copy_logprobs(
     logprobs: wire.ChatCompletionLogProbs | UnsetType | None,
 ) -> wire.ChatCompletionLogProbs | UnsetType | None:
     if not logprobs:
         return logprobs
     return wire.ChatCompletionLogProbs(
-        content=list(logprobs.content) if logprobs.content else logprobs.content,
-        refusal=list(logprobs.refusal) if logprobs.refusal else logprobs.refusal,
+        content=_extend(UNSET, logprobs.content),
+        refusal=_extend(UNSET, logprobs.refusal),
+        reasoning_content=_extend(UNSET, logprobs.reasoning_content),
     )

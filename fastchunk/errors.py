@@ -1,21 +1,32 @@
-"""The errors of fastchunk: one root, and each names the place or the limit that failed."""
+"""The errors of fastchunk. They share one root; each names the place or the limit that failed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 __all__ = [
     "ErrorDetail",
     "EventTooLarge",
     "FastchunkError",
     "InvalidChunk",
+    "Loc",
     "TruncatedStream",
     "UpstreamError",
+    "place",
 ]
 
+Loc: TypeAlias = tuple[str | int, ...]
+"""A place in a document: keys and list positions from the outermost object inwards; `()` is all."""
+
 _READABLE = 256
+
+
+def place(loc: Loc) -> str:
+    """Write a place the way people write paths: `choices[0].delta.content`."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return path.removeprefix(".") or "the document"
 
 
 class ErrorDetail(TypedDict):
@@ -23,24 +34,33 @@ class ErrorDetail(TypedDict):
 
     type: str
     """What is wrong, as a code: `missing`, `int_parsing`, `json_invalid`, …"""
-    loc: tuple[str | int, ...]
-    """Where it is: keys and list positions from the outermost object inwards; `()` is the whole."""
+    loc: Loc
+    """Where it is."""
     msg: str
     """What is wrong, in words."""
 
 
 class FastchunkError(Exception):
-    """The root of every error that fastchunk raises about data."""
+    """The root of every error that fastchunk raises because of the data it was given."""
 
 
 class InvalidChunk(FastchunkError, ValueError):
-    """The data is not a chunk: not JSON, or JSON of another shape.
+    """The data is no chunk: it is not JSON, or it is JSON of another shape.
 
-    The message names the first thing that is wrong and its place; `errors` lists everything.
+    The message says what is wrong first, and where; `errors` lists everything that is wrong.
+
+        >>> from fastchunk import InvalidChunk, decode
+        >>> try:
+        ...     decode(b'{"model": "llama", "choices": 1}')
+        ... except InvalidChunk as error:
+        ...     print(error)
+        ...     error.errors()[0]["loc"]
+        choices: expected an array
+        ('choices',)
     """
 
     data: bytes
-    """The data that was refused, or the `repr` of an object, cut to its first 256 bytes."""
+    """The first 256 bytes of the data that was refused; of an object, of its `repr`."""
 
     def __init__(
         self, message: str, data: bytes, list_errors: Callable[[], list[ErrorDetail]]
@@ -50,33 +70,32 @@ class InvalidChunk(FastchunkError, ValueError):
         self._list_errors = list_errors
 
     @classmethod
-    def single(
-        cls, kind: str, loc: tuple[str | int, ...], message: str, data: bytes
-    ) -> InvalidChunk:
-        """Make an error of which there is nothing more to list than its message says."""
+    def single(cls, kind: str, loc: Loc, message: str, data: bytes) -> InvalidChunk:
+        """Make an error whose list has one entry, which says what its message says."""
         details: list[ErrorDetail] = [{"type": kind, "loc": loc, "msg": message}]
         return cls(message, data, partial(list, details))
 
     def errors(self) -> list[ErrorDetail]:
-        """List every error, in the order of the model's fields.
+        """List everything that is wrong, in the order of the model's fields, as Pydantic does.
 
-        The list is made at the first call, from the parsed document, which is held until then: a
-        caller that only counts or skips invalid chunks does not pay for it.
+        The first call makes the list, from the parsed document, which the error holds until then:
+        a caller that only counts invalid chunks, or skips them, does not pay for it. Every call
+        returns a list of its own.
         """
         found = self._list_errors()
         self._list_errors = partial(list, found)
         return list(found)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception crosses process boundaries (Ray, multiprocessing): take the list along.
+        # Ray and multiprocessing pickle exceptions; the parsed document would not survive that.
         return type(self), (str(self), self.data, partial(list, self.errors()))
 
 
 class EventTooLarge(FastchunkError):
-    """An event is larger than `max_event_size`."""
+    """An event exceeds `max_event_size`. The stream cannot be read any further."""
 
     limit: int
-    """The limit, in bytes."""
+    """The limit that it exceeds, in bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"an event is larger than max_event_size, {limit:,} bytes")
@@ -87,10 +106,10 @@ class EventTooLarge(FastchunkError):
 
 
 class TruncatedStream(FastchunkError):
-    """The stream ended where it should not have."""
+    """The stream stopped before it was complete."""
 
     data: bytes
-    """The unfinished block at its end, empty if there is none."""
+    """The unfinished block at the end of the stream; empty if the stream stopped between two."""
 
     def __init__(self, message: str, data: bytes = b"") -> None:
         super().__init__(message, data)
@@ -101,10 +120,10 @@ class TruncatedStream(FastchunkError):
 
 
 class UpstreamError(FastchunkError):
-    """The server sent an error in place of chunks, or in one."""
+    """The server reported an error in the stream, in an event of its own or inside a chunk."""
 
     error: Any
-    """The server's error object as it was parsed, or the text that it sent."""
+    """The server's error object, parsed; or its text, where that is no JSON."""
 
     def __init__(self, error: Any) -> None:
         super().__init__(error)

@@ -6,8 +6,8 @@ Out: `ChatCompletionStreamResponse`, with the class names, field names, order an
 Cost: a fifth of the Pydantic model's time and of its memory for a text delta, a quarter to a third
 for one with logprobs; `bench_results/` has the figures.
 
-What is absent reads as its default, unknown keys are ignored, and a null `content` reads `""`,
-all as in the real class. For the state of each field on the wire use `fastchunk.wire`.
+As in the real class, an absent field reads as its default, unknown keys are ignored, and a null
+`content` reads `""`. Use `fastchunk.wire` to tell absent, null and a value apart.
 
     >>> from fastchunk import models
     >>> chunk = models.decode('{"model":"llama","choices":[{"index":0,"delta":{"content":"Hi"}}]}')
@@ -28,10 +28,11 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct, field, json
+from msgspec import Meta, Struct, field, json, msgpack
 
-from . import codec
+from . import codec, pickling
 from .codec import Data
+from .field_types import has_null_rule
 
 __all__ = [
     "ChatCompletionLogProb",
@@ -50,8 +51,8 @@ __all__ = [
 M = TypeVar("M", bound="Model")
 
 Logprob = Annotated[float, Meta(gt=-1e16, lt=1e16)]
-"""A float that msgspec spells as Pydantic does; a larger one takes the exact path, which keeps
-Pydantic's spelling."""
+"""A float that msgspec spells as Pydantic does. The bounds send a larger one to the exact path,
+which keeps Pydantic's spelling."""
 
 Content = Annotated[str, Meta(extra={"null": ""})]
 """The real class turns a null or absent content into an empty string after validation."""
@@ -60,8 +61,8 @@ Content = Annotated[str, Meta(extra={"null": ""})]
 class Model(Struct, kw_only=True, gc=False):
     """What all classes of the mirror share: Pydantic's methods, with Pydantic's results.
 
-    The Structs are not tracked by the garbage collector, which is what makes them cheap: a
-    reference cycle built through one would not be freed.
+    The garbage collector does not track these Structs, which makes them cheap; it does not free a
+    reference cycle that somebody builds through one.
     """
 
     @classmethod
@@ -98,7 +99,7 @@ class Model(Struct, kw_only=True, gc=False):
             data = codec.encode_tree(tree)
         else:
             data = codec.encode(self)
-        return (data if indent is None else _indented(data, indent)).decode()
+        return (data if indent is None else _indent(data, indent)).decode()
 
     def model_dump(
         self,
@@ -108,7 +109,7 @@ class Model(Struct, kw_only=True, gc=False):
         exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> dict[str, Any]:
-        """Turn into dicts, lists and scalars; both modes give the same, as these fields do there.
+        """Turn into dicts, lists and scalars; in both modes the same, as with Pydantic's fields.
 
         Raises `TypeError` for `exclude_unset`.
         """
@@ -141,7 +142,7 @@ def _refuse_exclude_unset(asked: bool) -> None:
         )
 
 
-def _indented(data: bytes, indent: int) -> bytes:
+def _indent(data: bytes, indent: int) -> bytes:
     if indent < 0:
         raise ValueError(f"indent must be 0 or more, not {indent}")
     if indent:
@@ -151,7 +152,7 @@ def _indented(data: bytes, indent: int) -> bytes:
     return re.sub(rb"\n +", b"\n", json.format(data, indent=1))
 
 
-def _request_id() -> str:
+def _make_request_id() -> str:
     # As Ray Serve makes them: from `random`, which is cheaper than the system's entropy.
     return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
@@ -186,7 +187,7 @@ class DeltaFunctionCall(Model, kw_only=True):
 class DeltaToolCall(Model, kw_only=True):
     """The next piece of the tool call at `index`."""
 
-    id: str = field(default_factory=lambda: f"chatcmpl-tool-{_request_id()}")
+    id: str = field(default_factory=lambda: f"chatcmpl-tool-{_make_request_id()}")
     type: Literal["function"] = "function"
     index: int
     function: DeltaFunctionCall | None = None
@@ -229,22 +230,34 @@ class UsageInfo(Model, kw_only=True):
 class ChatCompletionStreamResponse(Model, kw_only=True):
     """One chunk of a streamed chat completion."""
 
-    id: str = field(default_factory=lambda: f"chatcmpl-{_request_id()}")
+    id: str = field(default_factory=lambda: f"chatcmpl-{_make_request_id()}")
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int = field(default_factory=lambda: int(time.time()))
     model: str
     choices: list[ChatCompletionResponseStreamChoice]
     usage: UsageInfo | None = None
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Ray sends chunks between processes by pickle, which is slow for Structs in Structs.
+        try:
+            if _is_exact_chunk(self):
+                return _restore, (_to_msgpack(self),)
+        except pickling.NOT_CARRIED:
+            pass  # pickle's own way takes what has no bytes
+        return Struct.__reduce__(self)
 
-def _empty_for_null(text: str) -> str:
-    r"""Respell a null `content` as an empty string, which is what it reads as.
+    def __deepcopy__(self: M, memo: dict[int, Any]) -> M:
+        return pickling.deepcopy(self, memo)
 
-    Sound for any text: in a valid document the quote after `content` closes a string, so what
-    matches is a key, whole or the end of one (`"x\"content"`), and its value. Of the known keys
-    it can be the delta's, where it means the same; that of `logprobs`, where the decoder refuses a
-    string and the exact path decides; the values of other keys are not looked at. An invalid
-    document stays invalid: a value takes the place of a value.
+
+def _replace_null_content(text: str) -> str:
+    r"""Write a null `content` as an empty string, which is what it reads as.
+
+    This is sound for any text. In a valid document the quote after `content` closes a string, so
+    the match is a key, or the end of one (`"x\"content"`), and its value. If it is the delta's key,
+    both values mean the same; if it is the one of `logprobs`, the decoder refuses a string and the
+    exact path decides; the decoder skips the values of all other keys. An invalid document stays
+    invalid, because a value takes the place of a value.
     """
     parts = text.split('"content":null')
     if len(parts) == 1:
@@ -254,7 +267,7 @@ def _empty_for_null(text: str) -> str:
 
 @cache
 def _decoder(model: type[M]) -> Callable[[Data], M]:
-    return codec.decoder(model, respell=_empty_for_null if codec.has_null_rule(model) else str)
+    return codec.decoder(model, respell=_replace_null_content if has_null_rule(model) else str)
 
 
 @cache
@@ -263,3 +276,120 @@ def _validator(model: type[M]) -> Callable[[object], M]:
 
 
 decode: Callable[[Data], ChatCompletionStreamResponse] = _decoder(ChatCompletionStreamResponse)
+
+
+# --- pickle -------------------------------------------------------------------------------------
+
+# Tells field by field whether decoding a chunk's bytes gives the same chunk. To decode them and
+# compare, as `pickling` does, would take five times as long.
+
+_TEXT = frozenset({str, type(None)})
+_INTEGER = frozenset({int, type(None)})
+_REASON = frozenset({int, str, type(None)})
+_are_integers = frozenset({int}).issuperset
+_to_msgpack = msgpack.Encoder().encode
+_from_msgpack = msgpack.Decoder(ChatCompletionStreamResponse).decode
+
+
+def _restore(data: bytes) -> ChatCompletionStreamResponse:
+    """Make the chunk that was pickled as these bytes."""
+    return _from_msgpack(data)
+
+
+def _is_exact_chunk(chunk: ChatCompletionStreamResponse) -> bool:
+    return (
+        type(chunk) is ChatCompletionStreamResponse
+        and type(chunk.id) is str
+        and type(chunk.object) is str
+        and chunk.object == "chat.completion.chunk"
+        and type(chunk.created) is int
+        and type(chunk.model) is str
+        and type(chunk.choices) is list
+        and all(map(_is_exact_choice, chunk.choices))
+        and (chunk.usage is None or _is_exact_usage(chunk.usage))
+    )
+
+
+def _is_exact_choice(choice: ChatCompletionResponseStreamChoice) -> bool:
+    return (
+        type(choice) is ChatCompletionResponseStreamChoice
+        and type(choice.index) is int
+        and _is_exact_delta(choice.delta)
+        and (choice.logprobs is None or _are_exact_logprobs(choice.logprobs))
+        and type(choice.finish_reason) in _TEXT
+        and type(choice.stop_reason) in _REASON
+    )
+
+
+def _is_exact_delta(delta: DeltaMessage) -> bool:
+    return (
+        type(delta) is DeltaMessage
+        and type(delta.role) in _TEXT
+        and type(delta.content) is str
+        and type(delta.reasoning_content) in _TEXT
+        and type(delta.tool_calls) is list
+        and all(map(_is_exact_call, delta.tool_calls))
+    )
+
+
+def _is_exact_call(call: DeltaToolCall) -> bool:
+    function = call.function
+    return (
+        type(call) is DeltaToolCall
+        and type(call.id) is str
+        and type(call.type) is str
+        and call.type == "function"
+        and type(call.index) is int
+        and (
+            function is None
+            or (
+                type(function) is DeltaFunctionCall
+                and type(function.name) in _TEXT
+                and type(function.arguments) in _TEXT
+            )
+        )
+    )
+
+
+def _are_exact_logprobs(logprobs: ChatCompletionLogProbs) -> bool:
+    return type(logprobs) is ChatCompletionLogProbs and (
+        logprobs.content is None
+        or (type(logprobs.content) is list and all(map(_is_exact_entry, logprobs.content)))
+    )
+
+
+def _is_exact_entry(entry: ChatCompletionLogProbsContent) -> bool:
+    if type(entry) is not ChatCompletionLogProbsContent or not _is_exact_logprob(entry):
+        return False
+    if type(entry.top_logprobs) is not list:
+        return False
+    return all(
+        type(other) is ChatCompletionLogProb and _is_exact_logprob(other)
+        for other in entry.top_logprobs
+    )
+
+
+def _is_exact_logprob(entry: ChatCompletionLogProb) -> bool:
+    return (
+        type(entry.token) is str
+        and type(entry.logprob) is float
+        and -1e16 < entry.logprob < 1e16
+        and (
+            entry.bytes is None
+            or (type(entry.bytes) is list and _are_integers(map(type, entry.bytes)))
+        )
+    )
+
+
+def _is_exact_usage(usage: UsageInfo) -> bool:
+    details = usage.prompt_tokens_details
+    return (
+        type(usage) is UsageInfo
+        and type(usage.prompt_tokens) is int
+        and type(usage.total_tokens) is int
+        and type(usage.completion_tokens) in _INTEGER
+        and (
+            details is None
+            or (type(details) is PromptTokenUsageInfo and type(details.cached_tokens) in _INTEGER)
+        )
+    )

@@ -1,8 +1,8 @@
-r"""The producer: what a server writes, as whole events.
+r"""The producer: writes the events of a streamed answer, for servers.
 
-In:  one piece of an answer a call: a text, a piece of a tool call, a finish reason, the usage.
-Out: the bytes of one event, equal to `encode_event` of the same chunk of the family.
-Cost: for a text, one encoded string between two parts that are made once.
+In:  one piece of the answer a call: a text, a piece of a tool call, a finish reason, the usage.
+Out: the bytes of one whole event, the same that `encode_event` makes of the family's chunk.
+Cost: a text costs encoding one string; what surrounds it is encoded once.
 
     >>> from fastchunk import wire
     >>> encoder = StreamEncoder(wire, model="m", id="c", created=1)
@@ -22,22 +22,31 @@ from typing import Any
 import msgspec
 
 from . import models, wire
-from ._learner import MARK
 from .codec import encode_event
+from .scan import Table, scan
 from .sse import DONE, format_event
 
 __all__ = ["StreamEncoder"]
+
+_BEFORE = len(b"data: ")
 
 _encode = msgspec.json.Encoder().encode
 
 
 class StreamEncoder:
-    """Writes the events of one streamed answer.
+    """Writes the events of one streamed answer, one whole event a call.
 
-    With `fastchunk.models` every key is written, nulls included, as Ray Serve does; with
-    `fastchunk.wire` what was set, and a null `logprobs` and `finish_reason`, as vLLM does.
-    Every method returns one whole event. Raises `TypeError` for a value of another type, and
-    `InvalidChunk` for a string with a lone surrogate.
+    With `fastchunk.models` an event has every key, nulls included, as Ray Serve writes them. With
+    `fastchunk.wire` it has what was set, and a null `logprobs` and `finish_reason`, as vLLM writes
+    them. The constructor and every method raise `TypeError` for a value of another type; the
+    methods raise `InvalidChunk` for a string with a lone surrogate, which UTF-8 cannot hold.
+
+        >>> from fastchunk import StreamEncoder, models
+        >>> encoder = StreamEncoder(models, model="llama-3.1-8b")
+        >>> events = [encoder.role("assistant"), encoder.content("Hi"), encoder.finish("stop")]
+        >>> events += [encoder.usage(prompt_tokens=3, completion_tokens=1), encoder.done()]
+        >>> len(events)
+        5
     """
 
     def __init__(
@@ -48,7 +57,11 @@ class StreamEncoder:
         id: str | None = None,  # noqa: A002
         created: int | None = None,
     ) -> None:
-        """Bind what all chunks share; `created` is in seconds since the epoch, by default now."""
+        """Take what all chunks of the answer share.
+
+        `id` is made up if it is not given; `created` is in seconds since the epoch, and now if it
+        is not given.
+        """
         if family not in (models, wire):
             raise TypeError("family must be fastchunk.models or fastchunk.wire")
         self._family: Any = family
@@ -63,21 +76,24 @@ class StreamEncoder:
         self._called: set[tuple[int, int]] = set()
 
     def role(self, role: str, *, choice: int = 0) -> bytes:
-        """Write who speaks, with an empty content: a stream's first chunk."""
+        """Write the first chunk of a choice: its role, and an empty content."""
         return self._delta(choice, role=_checked(role, str, "role"), content="")
 
     def content(self, text: str, *, choice: int = 0) -> bytes:
-        """Write a piece of the answer's text."""
+        """Write a piece of the text."""
         around = self._contents.get(choice)
         if around is not None and type(text) is str and type(choice) is int:
             try:
                 return around[0] + _encode(text) + around[1]
             except UnicodeEncodeError:
-                pass  # raised again below, with the place
+                pass  # `_text` raises it again, with the place
         return self._text("content", text, choice, self._contents)
 
     def reasoning(self, text: str, *, choice: int = 0) -> bytes:
-        """Write a piece of the reasoning; the key is the one that the family's servers use."""
+        """Write a piece of the reasoning, under the key that the family's servers use.
+
+        That is `reasoning` in `fastchunk.wire` and `reasoning_content` in `fastchunk.models`.
+        """
         name = "reasoning" if self._family is wire else "reasoning_content"
         return self._text(name, text, choice, self._reasonings)
 
@@ -90,9 +106,10 @@ class StreamEncoder:
         arguments: str | None = None,
         choice: int = 0,
     ) -> bytes:
-        """Write a piece of the tool call at `index`: `id` and `name` come with the first one.
+        """Write a piece of the tool call at `index`; give `id` and `name` with the first piece.
 
-        With the mirror, which has no absent id, later pieces carry an empty one.
+        `arguments` is a piece of JSON text. In `fastchunk.models` an id cannot be absent: later
+        pieces carry an empty one, and a first piece without one gets one that is made up.
         """
         function: dict[str, Any] = {}
         if name is not None:
@@ -113,7 +130,7 @@ class StreamEncoder:
         return self._delta(choice, tool_calls=[family.DeltaToolCall(**call)])
 
     def finish(self, reason: str, *, choice: int = 0) -> bytes:
-        """Write why a choice is finished."""
+        """Write the last chunk of a choice: why it finished (`stop`, `length`, `tool_calls`, …)."""
         return self._choice(choice, {}, finish_reason=_checked(reason, str, "reason"))
 
     def usage(
@@ -124,7 +141,7 @@ class StreamEncoder:
         total_tokens: int | None = None,
         cached_tokens: int | None = None,
     ) -> bytes:
-        """Write the usage chunk, which has no choices; the total is the sum unless it is given."""
+        """Write the usage chunk, which has no choices. Unless it is given, the total is the sum."""
         prompt = _checked(prompt_tokens, int, "prompt_tokens")
         completion = _checked(completion_tokens, int, "completion_tokens")
         fields: dict[str, Any] = {
@@ -149,7 +166,7 @@ class StreamEncoder:
         code: int | str | None = None,
         param: str | None = None,
     ) -> bytes:
-        """Write an error event of OpenAI's shape, which ends the answer."""
+        """Write an error in OpenAI's shape. Clients take it for the end of the answer."""
         error = {
             "message": _checked(message, str, "message"),
             "type": _checked(type, str, "type"),
@@ -159,22 +176,20 @@ class StreamEncoder:
         return encode_event(wire.ChatCompletionStreamResponse(error=error))
 
     def done(self) -> bytes:
-        """Write the event that ends the stream."""
+        """Write `[DONE]`, the event that ends the stream."""
         return format_event(DONE)
 
     def _text(
         self, name: str, text: str, choice: int, known: dict[int, tuple[bytes, bytes]]
     ) -> bytes:
-        """Write a delta of one string, between what surrounds it in every such event."""
+        """Write a delta of one string: encode the string, and reuse what surrounds it."""
         around = known.get(_checked(choice, int, "choice"))
         if around is None:
-            marked = self._delta(choice, **{name: MARK.decode()})
-            before, _, after = marked.partition(b'"%b"' % MARK)
-            around = known[choice] = before, after
+            around = known[choice] = _around(self._delta(choice, **{name: ""}), name)
         try:
             return around[0] + _encode(_checked(text, str, "text")) + around[1]
         except UnicodeEncodeError:
-            return self._delta(choice, **{name: text})  # raises an error that names the place
+            return self._delta(choice, **{name: text})  # raises, and names the place
 
     def _delta(self, choice: int, **delta: Any) -> bytes:
         return self._choice(choice, delta, finish_reason=None)
@@ -199,3 +214,10 @@ def _checked(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
         expected = " or ".join(each.__name__ for each in kinds)
         raise TypeError(f"{name} must be {expected}, not {type(value).__name__}")
     return value
+
+
+def _around(event: bytes, name: str) -> tuple[bytes, bytes]:
+    """Cut a text delta's event around its text."""
+    table = Table([("choices", "0", "delta", name)])
+    ((_, begin, end),) = scan(event[_BEFORE:-2], table) or []
+    return event[: _BEFORE + begin], event[_BEFORE + end :]

@@ -2,14 +2,12 @@ r"""The relay: what a gateway calls once per read, bytes in and bytes out.
 
 In:  what was read from the server.
 Out: what to write to the client now, in whole blocks.
-Cost: for a stream that repeats itself, a search, a slice and a share of one decode an event, and
-three copies of a Struct for each chunk that is looked at; else one decode an event, and one edit
-where something is to be changed.
+Cost: where the scanner is compiled, one pass over an event, or a comparison with the one before;
+else one decode of what a relay has to know, and one edit where something is to be changed. With
+`on_chunk`, one decode of the chunk.
 
-The whole order of the path is here: split into blocks, look (`on_chunk`), change (`set`, `drop`,
+The whole order of the path is here: cut into blocks, look (`on_chunk`), change (`set`, `drop`,
 `strip_usage`), put back into the block. What nobody changed leaves as the bytes that came in.
-
-The shortcut for a stream's own repetition, and its proof, are in `_template`.
 
     >>> relay = Relay(set={"model": "alias"})
     >>> relay.feed(b'data: {"model":"m","choices":[{"delta":{"content":"Hi"}}]}\n\n')
@@ -20,28 +18,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET
 
 from . import wire
-from ._learner import Learner
-from ._template import MOST_RESTS, Make, Template, TextOf, forwarder
-from ._typed import Lists, keep, lists_of
-from .codec import encode_tree, one_line, tolerant_decoder
-from .edit import DROP, Drop, edit
-from .errors import InvalidChunk
-from .sse import BOM, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, parse_block, plain_data
-from .stream import Observer, is_whole
+from .codec import one_line
+from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
+from .errors import EventTooLarge, InvalidChunk
+from .merge import lists_of, merge
+from .scan import MAX_PATHS, PLAIN, Forwarder, Path, Reader, Table, Value, cut_plain, paths_of
+from .sse import BOM, MAX_EVENT_SIZE, BlockSplitter, block_at, blocks, parse_block
+from .stream import UNREADABLE, Observer, is_complete
 
 __all__ = ["Relay"]
 
 Chunk = wire.ChatCompletionStreamResponse
+T = TypeVar("T")
 OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
 
-_NO_CHOICES = re.compile(rb"\[[ \t\n\r]*\]|null")
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
+_USAGE = table_of(("usage",))
+_ROLES = paths_of(wire.Facts)
 
 
 class Relay:
@@ -66,27 +65,44 @@ class Relay:
         max_event_size: int = MAX_EVENT_SIZE,
     ) -> None:
         self.truncated = False
-        """Whether the stream ended where it should not have; known after `close`."""
+        """Whether the stream stopped before it was complete; known after `close`."""
         if on_chunk is not None and not callable(on_chunk):
             raise TypeError(f"on_chunk must be callable, not {type(on_chunk).__name__}")
-        self._changes = _encoded(set or {}, drop)
+        changes = _checked(set or {}, drop)
+        self._table, self._values = table_of(tuple(changes)), _on_one_line(changes)
         self._strip_usage = strip_usage
-        self._changing = bool(self._changes) or strip_usage
+        self._changing = bool(changes) or strip_usage
         self._on_chunk: Any = on_chunk
-        self._limit = max_event_size
         self._splitter = BlockSplitter(max_event_size)
-        self._seen = Observer()
-        self._parser = BlockParser()
-        self._learner: Learner[bytes] = (
-            Learner(self._looker, wire.decode, self._changed)
-            if on_chunk
-            else Learner(partial(forwarder, counts=self._seen), None, self._changed)
+        self._seen = Observer(whole_chunks=on_chunk is not None)
+        self._forwarder = None if on_chunk else self._new_forwarder(changes, max_event_size)
+        self._read: Callable[[bytes], Any] = (
+            Reader(wire.decode_utf8, self._seen, max_event_size).read if on_chunk else _leave
         )
+        self._forward_quickly: Callable[[Any], bytes | None] = (
+            self._forwarder.feed if self._forwarder else self._look_quickly
+        )
+        self._limit = max_event_size
+        self._settled = False  # whether a read begins with a block, where there is no forwarder
         self._written = False  # whether anything has left yet
-        # The learner's, where nothing is pending: then a read needs no splitting.
-        self._shortcut: Callable[[bytes], bytes | None] | None = None
-        self._ready: list[bytes] = []
+        self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
+
+    def _new_forwarder(self, names: Iterable[str], max_event_size: int) -> Forwarder | None:
+        """Build what forwards events without a decision of ours.
+
+        None where a change concerns what it would decide by, or where there are too many.
+        """
+        values: dict[Path, Value] = dict.fromkeys(_ROLES, ...)
+        if not {(name,) for name in names}.isdisjoint(values):
+            return None
+        values.update(zip(self._table.paths, self._values, strict=True))
+        if self._strip_usage:
+            values["usage",] = None
+        table = _table_of(tuple(values))
+        if table is None:
+            return None
+        return Forwarder(table, list(values.values()), self._seen, max_event_size)
 
     # --- what the stream has said so far ---
 
@@ -133,22 +149,8 @@ class Relay:
         Raises `EventTooLarge`, after what came before has been returned; what `on_chunk` raises,
         with what came before it left for `close`; and the same again after that.
         """
-        shortcut = self._shortcut
-        if shortcut is not None and type(data) is bytes and len(data) <= self._limit:
-            out = shortcut(data)
-            if out is not None:
-                return out
-        self._shortcut = None
-        if self._failure is not None:
-            raise self._failure
-        whole = self._splitter.feed(data)
-        out = self._learner.repeated(whole) if whole is not data else None
-        if out is None:
-            out = self._forward(whole) if whole else b""
-        self._written = self._written or bool(out)
-        if self._splitter.idle and self._written:
-            self._shortcut = self._learner.shortcut
-        return out
+        out = self._forward_quickly(data)
+        return self._feed(data) if out is None else out
 
     def close(self) -> bytes:
         """End the stream; return what is left, the unfinished block included.
@@ -161,235 +163,203 @@ class Relay:
         whole, rest = self._splitter.close()
         out = self._forward(whole) if whole else b""
         if rest:
-            data = parse_block(self._parser.without_bom(rest)).data
-            if data is not None and is_whole(data):
-                out = self._forward_rest(rest)
+            data = parse_block(rest).data
+            if data is not None and is_complete(data):
+                out = self._failing(self._forward_block, rest)
             else:
                 self.truncated = True
                 out = rest
         self.truncated = self.truncated or not self._seen.complete
         return out
 
-    def _forward_rest(self, rest: bytes) -> bytes:
+    def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Take a read that was not forwarded quickly, or only up to some place in it."""
+        if self._failure is not None:
+            raise self._failure
+        begun, self._settled = b"", False
+        if self._forwarder is not None:
+            begun, at = self._forwarder.rest()
+            data = data[at:] if at else data
         try:
-            return self._forward_block(rest)
-        except BaseException as error:
-            self._fail(error)
+            whole = self._splitter.feed(data)
+        except EventTooLarge:
+            if begun:
+                return begun  # the next call raises
             raise
+        out = self._forward(whole) if whole else b""
+        self._written = self._written or bool(out)
+        self._settled = self._written and self._splitter.idle
+        if self._forwarder is not None:
+            self._forwarder.ready = self._settled
+        return begun + out
+
+    def _forward(self, whole: bytes) -> bytes:
+        """Go through whole blocks; return `whole` itself if none was changed."""
+        if self._forwarder is not None:
+            self._failing(self._forward_by, whole)
+        else:
+            plain = cut_plain(whole)
+            if plain is not None:
+                return self._look(whole, *plain)
+            self._failing(self._forward_blocks, whole)
+        self._seen.faults.clear()
+        out = self._take_ready()
+        return whole if out == whole else out
+
+    def _failing(self, forward: Callable[[bytes], T], data: bytes) -> T:
+        """Forward something; if that raises, the relay has failed for good."""
+        try:
+            return forward(data)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _forward_by(self, whole: bytes) -> None:
+        """Let the forwarder take what it can, and what it leaves go the exact way."""
+        forwarder: Any = self._forwarder
+        seen, at = self._seen, 0
+        while True:
+            out, at = forwarder.forward(whole, at)
+            self._ready.append(out)
+            if at == len(whole):
+                return
+            block, chunks = block_at(whole, at), seen.chunks
+            left = self._forward_block(block)
+            self._ready.append(left)
+            if seen.quiet:
+                forwarder.learn(seen.chunks > chunks, not left)
+            at += len(block)
+
+    def _forward_blocks(self, whole: bytes) -> None:
+        self._ready.extend(map(self._forward_block, blocks(whole)))
+
+    def _look_quickly(self, data: bytes | bytearray | memoryview) -> bytes | None:
+        """Take a read of events of the usual shape, if a block begins where it does."""
+        if not self._settled or type(data) is not bytes or len(data) > self._limit:
+            return None
+        plain = cut_plain(data)
+        return None if plain is None else self._look(data, *plain)
+
+    def _look(self, whole: bytes, found: list[bytes], ends: bytes) -> bytes:
+        """Forward events of the usual shape; what came before an error is left for `close`."""
+        read, observe, outgoing = self._read, self._seen.observe, self._outgoing
+        left: list[bytes | None] = []
+        try:
+            for data in found:
+                left.append(outgoing(data, read(data) or observe(data)))  # noqa: PERF401
+        except BaseException as error:
+            self._failure, self._settled = error, False
+            self._ready.append(_framed(left, ends))
+            raise
+        self._seen.faults.clear()
+        return whole if left == found else _framed(left, ends)
+
+    def _forward_block(self, block: bytes) -> bytes:
+        """Forward a block of any shape."""
+        fields = parse_block(block)
+        if fields.data is None:
+            return self._still_marked(block)
+        left = self._outgoing(fields.data, self._seen.observe(fields.data, fields.event))
+        if left is None:
+            return b""
+        return self._still_marked(block if left == fields.data else _with_data(block, left))
+
+    def _still_marked(self, block: bytes) -> bytes:
+        """Return a block whose first line says to the client what it said here.
+
+        The line of a byte order mark in the middle of a stream is no data line. If it opens the
+        client's stream, where one mark is ignored, another one is put before it.
+        """
+        is_first = not (self._written or any(self._ready))
+        return BOM + block if is_first and block.startswith(BOM) else block
 
     def _take_ready(self) -> bytes:
         ready = b"".join(self._ready)
         self._ready.clear()
         return ready
 
-    def _looker(self, template: Template) -> Callable[[bytes], bytes | None]:
-        """Build the function that forwards a read of events like the template, chunk by chunk."""
-        match, unchanged = template.match, template.unchanged
-        make: Make = template.chunk
-        text_of: TextOf = template.text
-        seen, on_chunk = self._seen, self._on_chunk
+    # --- one event ---
 
-        def look(data: bytes) -> bytes | None:
-            matched = match(data)
-            if matched is None:
-                return None
-            spans, texts, paddings = matched
-            leaving = template.leaving(spans) if template.moved else spans
-            ready: list[bytes] = []  # what is no longer like the template, and what came before it
-            begin = position = 0  # from here up to there, only texts may have changed
-            same = unchanged
-            try:
-                for position, came in enumerate(texts):
-                    seen.chunks += 1
-                    padding = paddings[position] if paddings else b""
-                    chunk = make(came, padding)
-                    choice, obfuscation = chunk.choices[0], chunk.obfuscation
-                    answer = on_chunk(chunk)
-                    if answer is None:
-                        continue
-                    text = text_of(chunk, choice, obfuscation) if answer is chunk else None
-                    if text is None:
-                        lists = Lists({("choices",): [choice]})
-                        left = self._answered(answer, chunk, template.data(spans[position]), lists)
-                        ready += template.events(leaving[begin:position]), _framed(left)
-                        begin = position + 1
-                    elif text != came:
-                        leaving[position] = template.span(text, padding)
-                        same = False
-            except BaseException as error:
-                self._ready += *ready, template.events(leaving[begin:position])
-                self._fail(error)
-                raise
-            if not ready:
-                return data if same else template.events(leaving)
-            return b"".join((*ready, template.events(leaving[begin:])))
-
-        return look
-
-    def _forward(self, whole: bytes) -> bytes:
-        """Go through whole blocks one by one; return `whole` itself if none was changed."""
-        plain = plain_data(whole)
-        try:
-            if plain is None:
-                changed = self._forward_blocks(blocks(whole))
-            else:
-                changed = self._forward_plain(whole, plain)
-        except BaseException as error:
-            self._fail(error)
-            raise
-        ready = self._take_ready()
-        return ready if changed else whole
-
-    def _forward_plain(self, whole: bytes, plain: list[bytes]) -> bool:
-        """Forward events of the usual shape; tell whether anything changed."""
-        observe = self._seen.observe_utf8 if _is_utf8(whole) else self._seen.observe
-        learner, changed, begin, rests = self._learner, False, 0, MOST_RESTS
-        self._parser.started = True
-        for data in plain:
-            end = begin + len(data) + 8
-            block, begin = whole[begin:end], end
-            shortcut = learner.shortcut
-            forwarded = shortcut(block) if shortcut else None
-            if forwarded is None:
-                left = self._left(data, observe(data))
-                forwarded = block if left is data else _framed(left)
-            self._ready.append(forwarded)
-            changed = changed or forwarded is not block
-            new = learner.shortcut
-            if rests and new is not None and new is not shortcut:
-                rests -= 1
-                rest = whole[begin:]
-                forwarded = new(rest)
-                if forwarded is not None:
-                    self._ready.append(forwarded)
-                    return changed or forwarded is not rest
-        return changed
-
-    def _forward_blocks(self, found: list[bytes]) -> bool:
-        """Forward blocks of any shape; tell whether anything changed."""
-        changed = False
-        for block in found:
-            forwarded = self._forward_block(block)
-            self._ready.append(forwarded)
-            changed = changed or forwarded is not block
-        return changed
-
-    def _forward_block(self, block: bytes) -> bytes:
-        is_first, bare = not self._parser.started, self._parser.without_bom(block)
-        fields = self._parser.parse(block)
-        if fields.data is None:
-            return block if is_first else self._still_marked(block)
-        left = self._left(fields.data, self._seen.observe(fields.data, fields.event))
-        if left is fields.data:
-            return block
-        return b"" if left is None else block.removesuffix(bare) + _with_data(bare, left)
-
-    def _still_marked(self, block: bytes) -> bytes:
-        """Return a later block that is no event; a byte order mark may be what keeps it from it.
-
-        If all before it was withheld, it is what the client's stream begins with, and one mark is
-        ignored there: it gets another one.
-        """
-        is_first_out = not (self._written or any(self._ready))
-        return BOM + block if is_first_out and block.startswith(BOM) else block
-
-    def _left(self, data: bytes, chunk: Chunk | None) -> bytes | None:
+    def _outgoing(self, data: bytes, observed: Any) -> bytes | None:
         """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
-        if chunk is None:
+        if observed is None:
             return data
-        self._learner.learn(data, chunk, self._seen.chunks)
-        if self._on_chunk is None:
-            left = self._changed_safely(data)
-        else:
-            lists = lists_of(chunk)
-            left = self._answered(self._on_chunk(chunk), chunk, data, lists)
-        return data if left == data else left
-
-    def _fail(self, error: BaseException) -> None:
-        self._failure, self._shortcut = error, None
-
-    def _answered(self, answer: object, chunk: Chunk, data: bytes, lists: Lists) -> bytes | None:
-        """Return the data of a chunk after `on_chunk`'s answer and all changes; None: withheld."""
-        if answer is DROP:
-            return None
-        if answer is chunk:
-            data = keep(data, chunk, lists)
-        elif answer is not None:
-            raise TypeError(
-                "on_chunk must return None, the chunk that it was given, or DROP, "
-                f"not {type(answer).__name__}"
-            )
-        return self._changed_safely(data)
-
-    def _changed_safely(self, data: bytes) -> bytes | None:
-        """Make the changes to a chunk's data, or count it as invalid; None if it is withheld."""
+        if self._on_chunk is not None and observed is not UNREADABLE:
+            lists = lists_of(observed)
+            answer = self._on_chunk(observed)
+            if answer is DROP:
+                return None
+            if answer is observed:
+                merged = merge(data, observed, lists)
+                # A raw value that was put in may hold line ends, which would end the event.
+                data = data if merged is data else one_line(merged)
+            elif answer is not None:
+                raise TypeError(
+                    "on_chunk must return None, the chunk that it was given, or DROP, "
+                    f"not {type(answer).__name__}"
+                )
         if not self._changing:
             return data
         try:
             return self._changed(data)
         except InvalidChunk as error:  # nested deeper than the interpreter lets an edit go
-            self._seen.take_back(error)
+            if observed is not UNREADABLE:
+                self._seen.retract(error)
             return data
 
     def _changed(self, data: bytes) -> bytes | None:
-        """Make the changes to a chunk's data; None if all of it is to be withheld."""
-        if self._changes:
-            data = edit(data, self._changes)
+        """Make the changes to a chunk event's data; None if all of it is to be withheld."""
+        if self._values:
+            data = edit_encoded(data, self._table, self._values)
         if self._strip_usage:
-            usage = _decode_usage(data)
-            if usage.is_all:
+            if _is_usage(data):
                 return None
-            if usage.usage is not UNSET:
-                data = edit(data, {"usage": DROP})
+            data = edit_encoded(data, _USAGE, [None])
         return data
 
 
-class _Usage(Struct):
-    """What `strip_usage` needs to know of a chunk, whatever else is in it by then."""
-
-    choices: Raw | UnsetType = UNSET
-    usage: Raw | UnsetType = UNSET
-
-    @property
-    def is_all(self) -> bool:
-        """Whether the chunk is there for its usage only, as `wire`'s `is_usage` says."""
-        is_object = self.usage is not UNSET and bytes(self.usage)[:1] == b"{"
-        return is_object and (
-            self.choices is UNSET or bool(_NO_CHOICES.fullmatch(bytes(self.choices)))
-        )
+@lru_cache(maxsize=256)
+def _table_of(paths: tuple[Path, ...]) -> Table | None:
+    """Build the table of what is to be known and changed; None where that is too much for one."""
+    if len(paths) > MAX_PATHS:
+        return None
+    return Table(paths, [_ROLES.get(path, PLAIN) for path in paths])
 
 
-_decode_usage = tolerant_decoder(_Usage)
+def _leave(_data: object) -> None:
+    """Forward nothing quickly."""
 
 
-def _encoded(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Check what is to be set and dropped in every chunk, and encode the values once."""
+def _is_usage(data: bytes) -> bool:
+    """Tell whether a chunk is there for its usage only, as `wire`'s `is_usage` says."""
+    try:
+        facts = wire.decode_facts(data)
+    except InvalidChunk:
+        return False
+    is_object = facts.usage is not UNSET and bytes(facts.usage)[:1] == b"{"
+    return is_object and not facts.choices
+
+
+def _checked(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Check what is to be set and dropped in every chunk."""
     if isinstance(names, str):
         raise TypeError("drop must be an iterable of keys, not a str")
     changes: dict[str, Any] = {**values, **dict.fromkeys(names, DROP)}
-    for key, value in changes.items():
+    for key in changes:
         if not isinstance(key, str):
             raise TypeError(f"a key of set or drop must be str, not {type(key).__name__}")
         if key.startswith("/"):
             raise ValueError("set and drop take top-level keys, not pointers")
-        key.encode()  # raises a ValueError for a lone surrogate
-        if value is not DROP:
-            changes[key] = Raw(one_line(encode_tree(value)))
     return changes
 
 
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _on_one_line(changes: Mapping[str, Any]) -> list[bytes | None]:
+    values = encode_changes(changes)
+    return [None if value is None else one_line(value) for value in values]
 
 
-def _framed(data: bytes | None) -> bytes:
-    return b"" if data is None else b"data: " + one_line(data) + b"\n\n"
+def _framed(left: list[bytes | None], ends: bytes) -> bytes:
+    return b"".join([b"data: %b%b" % (data, ends) for data in left if data is not None])
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:

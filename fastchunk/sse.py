@@ -3,8 +3,8 @@ r"""Server-sent events, without I/O: the block splitter, the event decoder, and 
 In:  bytes, cut anywhere.
 Out: whole blocks, or the events that they dispatch.
 Cost: for a read that holds whole events as servers write them, `data: …` and an empty line, one
-look for a carriage return, one count of the line feeds, and one split. Everything else takes the
-exact path, line by line. Both are linear in the bytes fed.
+look for a carriage return and one split. Everything else takes the exact path, line by line. Both
+are linear in the bytes fed.
 
 The grammar and the dispatch rules are those of the WHATWG HTML standard, 9.2.5 and 9.2.6.
 
@@ -22,20 +22,20 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from .errors import EventTooLarge, TruncatedStream
+from .scan import cut_plain
 
 __all__ = [
     "BOM",
     "DONE",
     "MAX_EVENT_SIZE",
-    "BlockParser",
     "BlockSplitter",
     "Event",
     "EventDecoder",
     "Fields",
+    "block_at",
     "blocks",
     "format_event",
     "parse_block",
-    "plain_data",
 ]
 
 DONE = b"[DONE]"
@@ -46,6 +46,8 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 some megabytes), and far below what a process that carries hundreds of streams could not hold."""
 
 BOM = b"\xef\xbb\xbf"
+"""The byte order mark, which a stream may begin with."""
+
 _COLON, _RETURN = 0x3A, 0x0D
 _MAX_RETRY_DIGITS = 15  # some thirty thousand years
 _UNSAFE = re.compile("[\r\n\0]")
@@ -79,8 +81,10 @@ class Event(Struct, frozen=True, gc=False):
 class BlockSplitter:
     """Holds back what is unfinished, and passes on the rest.
 
-    What `feed` and `close` return, joined, is what was fed. A comment line that opens a block is
-    complete at its line end, so that keep-alives neither wait nor pile up.
+    What `feed` and `close` return, joined, is what was fed, but for a byte order mark at the very
+    start: "one leading U+FEFF BYTE ORDER MARK character must be ignored" (9.2.5). It is no part of
+    an event, and in the middle of what a caller writes it would hide one. A comment line that opens
+    a block is complete at its line end, so that keep-alives neither wait nor pile up.
 
     Operations on what is pending: append, look for the end of the block, drop the front. It is a
     bytearray, appended to and searched from where the last search ended, so that an event that
@@ -97,6 +101,8 @@ class BlockSplitter:
         self._line = 0  # where in them the line begins that is not complete yet
         self._searched = 0  # before here is no line end that is not known
         self._opening = True  # whether that line is the first of its block
+        self._started = False  # whether it is known if the stream begins with a byte order mark
+        self._settled = False  # whether a read begins with a block, and nothing special is going on
         self.failed = False
         """Whether a block was too large, so that the next call raises."""
 
@@ -112,14 +118,28 @@ class BlockSplitter:
         `EventTooLarge` where a block exceeds the limit; if whole blocks come before it, they are
         returned first and the next call raises.
         """
+        if (
+            self._settled
+            and type(data) is bytes
+            and data[-2:] == b"\n\n"
+            and len(data) <= self._limit
+            and _RETURN not in data
+        ):
+            return data
+        return self._feed(data)
+
+    def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
+        self._settled = False
         if self.failed:
             raise EventTooLarge(self._limit)
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
             data = bytes(data)
+        if not self._started:
+            data = self._without_mark(data)
         if self._by_lines or _RETURN in data:
-            whole = self._cut_by_lines(data)
+            whole = data if self._is_whole_crlf(data) else self._cut_by_lines(data)
         elif not self.pending and data[-2:] == b"\n\n":
             whole = data
         else:
@@ -128,6 +148,7 @@ class BlockSplitter:
             whole = data  # nothing was pending before: the very bytes that came
         if len(whole) > self._limit or len(self.pending) > self._limit:
             whole = self._within_limit(whole)
+        self._settled = self._started and self.idle
         return whole
 
     def close(self) -> tuple[bytes, bytes]:
@@ -139,7 +160,28 @@ class BlockSplitter:
             raise EventTooLarge(self._limit)
         rest = bytes(self.pending)
         self.pending.clear()
+        self._settled = False
         return (rest, b"") if _BLOCK.fullmatch(rest) else (b"", rest)
+
+    def _without_mark(self, data: bytes) -> bytes:
+        """Return the stream's beginning without its mark; nothing while that may yet be one."""
+        data = bytes(self.pending) + data
+        self._started = not BOM.startswith(data)
+        self.pending[:] = b"" if self._started else data
+        if data == BOM:
+            self._started = True
+            self.pending.clear()
+        return data.removeprefix(BOM) if self._started else b""
+
+    def _is_whole_crlf(self, data: bytes) -> bool:
+        """Tell whether nothing is pending and these are whole blocks with CRLF at each line's end.
+
+        All line feeds and all carriage returns are in pairs, so that none is half of one.
+        """
+        if self.pending or data[-4:] != b"\r\n\r\n":
+            return False
+        pairs = data.count(b"\r\n")
+        return pairs == data.count(b"\n") == data.count(b"\r")
 
     def _cut_by_line_feeds(self, data: bytes) -> bytes:
         pending = self.pending
@@ -211,18 +253,11 @@ def blocks(whole: bytes) -> list[bytes]:
     return _BLOCK.findall(whole)
 
 
-def plain_data(whole: bytes) -> list[bytes] | None:
-    """Cut whole blocks of the shape that servers write, `data: …` and an empty line, into data.
-
-    Returns each block's data, or None if there is a block of another shape.
-    """
-    if whole[:6] != b"data: " or _RETURN in whole:
-        return None
-    if whole.find(b"\n") == len(whole) - 2:
-        return [whole[6:-2]]
-    data = whole[6:-2].split(b"\n\ndata: ")
-    # As many line ends as these blocks have: none is inside one, and the last two are at the end.
-    return data if whole.count(b"\n") == 2 * len(data) else None
+def block_at(whole: bytes, begin: int) -> bytes:
+    """Return the block that begins there; `whole` is whole blocks."""
+    match = _BLOCK.match(whole, begin)
+    assert match is not None  # noqa: S101
+    return match[0]
 
 
 class Fields(NamedTuple):
@@ -236,7 +271,10 @@ class Fields(NamedTuple):
 
 
 def parse_block(block: bytes) -> Fields:
-    """Interpret a block's lines as WHATWG HTML 9.2.6 says; a byte order mark is the caller's."""
+    """Interpret a block's lines as WHATWG HTML 9.2.6 says."""
+    plain = cut_plain(block)
+    if plain is not None:
+        return Fields(plain[0][0], "message", None, None)
     data: list[bytes] = []
     event, last_id, retry = "", None, None
     for line in _LINE_END.split(block):
@@ -249,30 +287,11 @@ def parse_block(block: bytes) -> Fields:
             event = value.decode(errors="replace")
         elif name == b"id" and b"\0" not in value:
             last_id = value.decode(errors="replace")
-        elif name == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
-            retry = int(value)
+        elif name == b"retry" and value.isdigit():
+            digits = value.lstrip(b"0") or b"0"
+            if len(digits) <= _MAX_RETRY_DIGITS:
+                retry = int(digits)
     return Fields(b"\n".join(data) if data else None, event or "message", last_id, retry)
-
-
-class BlockParser:
-    """Interprets a stream's blocks one after the other: the first may begin with a byte order mark.
-
-    "one leading U+FEFF BYTE ORDER MARK character must be ignored if any are present" (9.2.5)
-    """
-
-    def __init__(self) -> None:
-        self.started = False
-        """Whether the first block has come."""
-
-    def parse(self, block: bytes) -> Fields:
-        """Interpret the next block."""
-        fields = parse_block(self.without_bom(block))
-        self.started = True
-        return fields
-
-    def without_bom(self, block: bytes) -> bytes:
-        """Return a block without the mark, if it is the stream's first."""
-        return block if self.started else block.removeprefix(BOM)
 
 
 class EventDecoder:
@@ -287,7 +306,6 @@ class EventDecoder:
         """The reconnection time that the server asked for, in milliseconds; None if it did not."""
         self._splitter = BlockSplitter(max_event_size)
         self._last_id = ""
-        self._parser = BlockParser()
         self._failure: TruncatedStream | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
@@ -308,7 +326,7 @@ class EventDecoder:
         if self._failure is not None:
             raise self._failure
         whole, rest = self._splitter.close()
-        *lines, last = _LINE_END.split(self._parser.without_bom(rest))
+        *lines, last = _LINE_END.split(rest)
         retry = parse_block(b"\n".join(lines)).retry
         self.retry = self.retry if retry is None else retry
         if any(line[:1] not in {b"", b":"} for line in [*lines, last]):
@@ -319,27 +337,31 @@ class EventDecoder:
     def _events(self, whole: bytes) -> list[Event]:
         if not whole:
             return []
-        found = plain_data(whole)
-        if found is None:
+        plain = cut_plain(whole)
+        if plain is None:
             return self._events_by_block(whole)
-        self._parser.started = True
-        last_id = self._last_id
-        if last_id:
-            return [Event(data, "message", last_id) for data in found]
-        return list(map(Event, found))
+        found, ends = plain
+        if ends == b"\n\n":
+            last_id = self._last_id
+            if last_id:
+                return [Event(data, "message", last_id) for data in found]
+            return list(map(Event, found))
+        return [
+            Event(data, "message", self._last_id, b"data: %b%b" % (data, ends)) for data in found
+        ]
 
     def _events_by_block(self, whole: bytes) -> list[Event]:
         events = []
         for block in blocks(whole):
-            fields = self._parser.parse(block)
+            fields = parse_block(block)
             if fields.retry is not None:
                 self.retry = fields.retry
             if fields.id is not None:
                 self._last_id = fields.id
             if fields.data is not None:
-                plain = plain_data(block) is not None
+                is_usual = block == b"data: %b\n\n" % fields.data
                 events.append(
-                    Event(fields.data, fields.event, self._last_id, b"" if plain else block)
+                    Event(fields.data, fields.event, self._last_id, b"" if is_usual else block)
                 )
         return events
 

@@ -3,8 +3,10 @@ r"""From reads to chunks, and what a stream has said so far.
 In:  the bytes of a stream of server-sent events, cut anywhere.
 Out: the chunks of the family asked for, in order; and whether the stream is done, failed or
 truncated.
-Cost: that of framing and of one decode an event, two with the mirror; less for a stream that
-repeats itself, as `_template` explains.
+Cost: that of framing and of one decode an event; the mirror decodes what `Facts` need once more.
+
+A read takes one way: the splitter holds back what is unfinished, whole blocks are cut into events,
+each event is decoded once, and the observer takes note of what it says.
 
     >>> from fastchunk import wire
     >>> stream = ChunkStream(wire)
@@ -16,25 +18,41 @@ repeats itself, as `_template` explains.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from copy import copy, deepcopy
-from functools import partial
-from typing import Any, Generic, Protocol, TypeVar, overload
+from copy import deepcopy
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from . import wire
-from ._learner import Learner
-from ._template import MOST_RESTS, taker
-from .errors import FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
-from .sse import DONE, MAX_EVENT_SIZE, BlockParser, BlockSplitter, blocks, plain_data
+from .codec import tolerant_decoder
+from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
+from .scan import Reader, Tally, cut_plain
+from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
 
-__all__ = ["ChunkStream", "Family", "Observer", "aiter_chunks", "iter_chunks"]
+__all__ = [
+    "UNREADABLE",
+    "ChunkStream",
+    "Family",
+    "Observed",
+    "Observer",
+    "aiter_chunks",
+    "is_complete",
+    "iter_chunks",
+]
 
 C = TypeVar("C")
 C_co = TypeVar("C_co", covariant=True)
 Chunk = wire.ChatCompletionStreamResponse
+Observed: TypeAlias = "Chunk | wire.Facts"
+
+UNREADABLE: Final = wire.Facts()
+"""In place of what was observed: a chunk event in which a value has not the shape that it must."""
+
+_SHOWN = 256  # bytes of a body that is not an event stream
+_FIELD = re.compile(rb"(?m)^(?:data|event|id|retry)?:")
 
 
 class Family(Protocol[C_co]):
@@ -45,20 +63,25 @@ class Family(Protocol[C_co]):
         """The family's decode function."""
 
 
-class Observer:
-    """Keeps count of a stream's events and of what they say; relays and chunk streams share it."""
+class Observer(Tally):
+    """Keeps count of a stream's events and of what they say; relays and chunk streams share it.
 
-    def __init__(self) -> None:
-        self.chunks = 0
-        self.others = 0
-        """Events that were no chunks."""
+    It decodes each event as a chunk or, where `whole_chunks` is false, only what it needs itself.
+    """
+
+    def __init__(self, *, whole_chunks: bool) -> None:
+        super().__init__()
         self.invalid = 0
-        self.why_invalid: InvalidChunk | None = None
         self.done = False
         self.error: Any = None
-        self.usage: wire.UsageInfo | None = None
         self.finish_reasons: dict[int, str] = {}
-        self._choices: set[int] = set()
+        self.faults: list[FastchunkError] = []
+        """What iterators raise, in order; whoever reads them empties the list."""
+        self.quiet = False
+        """Whether the last event said nothing that another one like it would say anew."""
+        self._decode: Callable[[bytes], Observed] = (
+            wire.decode if whole_chunks else wire.decode_facts
+        )
 
     @property
     def events(self) -> int:
@@ -66,85 +89,114 @@ class Observer:
         return self.chunks + self.others
 
     @property
+    def usage(self) -> wire.UsageInfo | None:
+        """The latest usage, in a Struct of the caller's own."""
+        if self.usage_data is None:
+            return None
+        try:
+            return wire.decode_usage(self.usage_data)
+        except InvalidChunk:  # a number that no float can hold
+            return None
+
+    @property
     def complete(self) -> bool:
         """Whether the stream may end here: done, failed, or with every choice finished."""
-        finished = self._choices and self._choices <= self.finish_reasons.keys()
+        finished = self.indexes and self.indexes <= self.finish_reasons.keys()
         return self.done or self.error is not None or bool(finished)
 
-    def observe(self, data: bytes, event: str = "message") -> Chunk | None:
-        """Take note of one event; return its chunk, or None if it is no chunk event."""
+    def observe(self, data: bytes, event: str = "message") -> Observed | None:
+        """Take note of one event; return what was decoded, or None if it is no chunk event.
+
+        Returns `UNREADABLE` for a chunk event that could not be decoded.
+        """
         if data == DONE:
             self.others += 1
-            self.done = True
+            self.done, self.quiet = True, False
             return None
         try:
-            chunk = wire.decode(data)
+            decoded = self._decode(data)
         except InvalidChunk as error:
+            return self._observe_undecodable(data, event, error)
+        choices = decoded.choices
+        self.quiet = decoded.error is UNSET or decoded.error is None
+        if not self.quiet:
+            self._fail(_own_error(decoded.error))
+        if choices is UNSET and decoded.object != "chat.completion.chunk":
             self.others += 1
-            self._observe_undecodable(data, event, error)
+            if event == "error" and self.quiet:
+                self.quiet = False
+                self._fail(_parsed(data))
             return None
-        if self._observe_decoded(chunk):
-            return chunk
-        if event == "error" and chunk.error in (UNSET, None):
-            self.error = _parsed(data)
-        return None
+        self.chunks += 1
+        if choices:
+            known = self.indexes
+            for choice in choices:
+                index = choice.index
+                if choice.finish_reason or type(index) is not int or index not in known:
+                    self._observe_choices(choices)
+                    break
+        if decoded.usage:
+            self._observe_usage(decoded.usage)
+        return decoded
 
-    def observe_utf8(self, data: bytes) -> Chunk | None:
-        """Do what `observe` does, for the data of a message that is known to be UTF-8: cheaper."""
-        try:
-            chunk = wire.decode_utf8(data)
-        except (msgspec.DecodeError, RecursionError):
-            return self.observe(data)
-        return chunk if self._observe_decoded(chunk) else None
-
-    def take_back(self, error: InvalidChunk) -> None:
+    def retract(self, error: InvalidChunk) -> None:
         """Count the last chunk as an event that could not be decoded after all."""
         self.chunks -= 1
         self.others += 1
+        self.quiet = False
+        self._refuse(error)
+
+    def _refuse(self, error: InvalidChunk) -> None:
         self.invalid += 1
-        self.why_invalid = error
+        self.faults.append(error)
 
-    def _observe_decoded(self, chunk: Chunk) -> bool:
-        """Take note of an event that was decoded; tell whether it is a chunk event."""
-        choices = chunk.choices
-        is_chunk = choices is not UNSET or chunk.object == "chat.completion.chunk"
-        if is_chunk:
-            self.chunks += 1
-        else:
-            self.others += 1
-        if choices:
-            known = self._choices
-            for choice in choices:
-                if choice.finish_reason or choice.index not in known:
-                    self._observe_choices(choices)
-                    break
-        if chunk.usage and is_chunk:
-            self.usage = _own_usage(chunk.usage)
-        if chunk.error is not UNSET and chunk.error is not None:
-            self.error = _own_error(chunk.error)
-        return is_chunk
+    def _fail(self, error: Any) -> None:
+        self.error = error
+        self.faults.append(UpstreamError(error))
 
-    def _observe_undecodable(self, data: bytes, event: str, error: InvalidChunk) -> None:
+    def _observe_undecodable(
+        self, data: bytes, event: str, error: InvalidChunk
+    ) -> wire.Facts | None:
+        self.others += 1
+        self.quiet = False
         if event == "error":
-            self.error = data.decode(errors="replace")
+            self._fail(data.decode(errors="replace"))
         elif data.strip() != b"null":
-            self.invalid += 1
-            self.why_invalid = error
+            self._refuse(error)
+        return UNREADABLE if _is_chunk_event(data) else None
 
-    def _observe_choices(self, choices: list[wire.ChatCompletionResponseStreamChoice]) -> None:
+    def _observe_choices(self, choices: list[Any]) -> None:
         for position, choice in enumerate(choices):
-            index = choice.index if isinstance(choice.index, int) else position
-            self._choices.add(index)
+            index = choice.index_or(position)
+            self.indexes.add(index)
             if choice.finish_reason:
-                self.finish_reasons[index] = choice.finish_reason
+                self.quiet = False
+                if isinstance(choice.finish_reason, str):
+                    self.finish_reasons[index] = choice.finish_reason
+
+    def _observe_usage(self, usage: Raw | wire.UsageInfo) -> None:
+        # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
+        data = bytes(usage) if type(usage) is Raw else msgspec.json.encode(usage)
+        if data[:1] == b"{":
+            self.usage_data = data
 
 
-def _own_usage(usage: wire.UsageInfo) -> wire.UsageInfo:
-    """Copy a usage: whoever gets the chunk may change it."""
-    own = copy(usage)
-    own.prompt_tokens_details = copy(usage.prompt_tokens_details)
-    own.completion_tokens_details = copy(usage.completion_tokens_details)
-    return own
+class _Shape(msgspec.Struct, gc=False):
+    """What tells a chunk event from others, whatever is in it."""
+
+    choices: Raw | msgspec.UnsetType = UNSET
+    object: Any = UNSET
+
+
+_decode_shape = tolerant_decoder(_Shape)
+
+
+def _is_chunk_event(data: bytes) -> bool:
+    try:
+        shape = _decode_shape(data)
+    except InvalidChunk:
+        return False
+    return shape.choices is not UNSET or shape.object == "chat.completion.chunk"
 
 
 def _own_error(error: Any) -> Any:
@@ -163,23 +215,39 @@ def _parsed(data: bytes) -> Any:
         return data.decode(errors="replace")
 
 
+def is_complete(data: bytes) -> bool:
+    """Tell whether an unfinished block's data is all of a chunk, or `[DONE]`."""
+    probe = Observer(whole_chunks=True)
+    return probe.observe(data) not in (None, UNREADABLE) or probe.done
+
+
+def _leave(_data: object) -> None:
+    """Take nothing quickly."""
+
+
 class ChunkStream(Generic[C]):
     """Bytes in, chunks out. One object, one stream, one thread."""
 
     def __init__(self, family: Family[C], *, max_event_size: int = MAX_EVENT_SIZE) -> None:
-        """Take the family of the chunks, and the largest size of an event in bytes."""
+        """Take the family of the chunks, and the largest size of an event in bytes.
+
+        Raises `TypeError` for what is no family.
+        """
         self.truncated = False
-        """Whether the stream ended where it should not have; known after `close`."""
-        self._decode = family.decode
-        self._limit = max_event_size
+        """Whether the stream stopped before it was complete; known after `close`."""
+        self.faulty = False
+        """Whether there are errors among what `take` has returned last."""
+        decode = getattr(family, "decode", None)
+        if not callable(decode):
+            raise TypeError(f"family must be a module with a decode function, not {family!r}")
+        self._decode: Callable[[bytes], C] | None = None if decode is wire.decode else decode
         self._splitter = BlockSplitter(max_event_size)
-        self._parser = BlockParser()
-        self._seen = Observer()
-        self._learner: Learner[list[C | FastchunkError]] = Learner(
-            partial(taker, counts=self._seen), self._decode
+        self._seen = Observer(whole_chunks=self._decode is None)
+        self._reader = (
+            None if self._decode else Reader(wire.decode_utf8, self._seen, max_event_size)
         )
-        # The learner's, where nothing is pending.
-        self._shortcut: Callable[[bytes], list[C | FastchunkError] | None] | None = None
+        self._take_quickly = self._reader.feed if self._reader else _leave
+        self._beginning = b""  # of a stream that has had no event yet
 
     @property
     def done(self) -> bool:
@@ -201,99 +269,102 @@ class ChunkStream(Generic[C]):
 
         Raises `EventTooLarge` as `EventDecoder.feed` does.
         """
-        return [item for item in self.take(data) if not isinstance(item, FastchunkError)]
+        return list(_without_errors(self.take(data)))
 
     def close(self) -> list[C]:
         """End the stream; return the chunk at its end that lacked its empty line, if there is one.
 
         Sets `truncated`.
         """
-        return [item for item in self.end() if not isinstance(item, FastchunkError)]
+        return list(_without_errors(self.end()))
 
     def take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Do what `feed` does, and return in their places the errors that iterators raise."""
-        shortcut = self._shortcut
-        if shortcut is not None and type(data) is bytes and len(data) <= self._limit:
-            taken = shortcut(data)
-            if taken is not None:
-                return taken
-        self._shortcut = None
-        whole = self._splitter.feed(data)
-        cut_out = whole is not data and not self._seen.done  # what comes after is not looked at
-        items = self._learner.repeated(whole) if cut_out else None
+        items = self._take_quickly(data)
         if items is None:
-            items = self._items(whole)
-        if self._splitter.idle and not self._seen.done:
-            self._shortcut = self._learner.shortcut
+            return self._take(data)
+        self.faulty = False
+        return items
+
+    def _take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
+        """Take a read that was not taken quickly, or only up to some place in it."""
+        items: list[C | FastchunkError] = []
+        if self._reader is not None:
+            items, at = self._reader.rest()
+            data = data[at:] if at else data
+        try:
+            whole = self._splitter.feed(data)
+        except EventTooLarge:
+            if items:
+                return items  # the next call raises
+            raise
+        if whole:
+            self._take_blocks(whole, items)
+        if self._reader is not None:
+            self._reader.ready = self._splitter.idle and not self._seen.done
+        self.faulty = any(isinstance(item, FastchunkError) for item in items)
         return items
 
     def end(self) -> list[C | FastchunkError]:
         """Do what `close` does, and return the error that iterators raise."""
+        items: list[C | FastchunkError] = []
         whole, rest = self._splitter.close()
-        items = self._items(whole)
+        self._take_blocks(whole, items)
+        beginning = self._beginning + rest
         if rest:
-            fields = self._parser.parse(rest)
-            if fields.data is not None and is_whole(fields.data):
+            fields = parse_block(rest)
+            if fields.data is not None and is_complete(fields.data):
                 self._take_event(fields.data, fields.event, items)
                 rest = b""
         self.truncated = bool(rest) or not self._seen.complete
         if self.truncated and not self.done:
-            items.append(TruncatedStream("the stream ended before it was complete", rest))
+            items.append(self._truncation(rest, beginning))
         return items
 
-    def _items(self, whole: bytes) -> list[C | FastchunkError]:
-        """Go through whole blocks one by one."""
-        items: list[C | FastchunkError] = []
-        if not whole:
-            return items
-        plain, begin, rests = plain_data(whole), 0, MOST_RESTS
-        if plain is None:
-            for fields in map(self._parser.parse, blocks(whole)):
-                if fields.data is not None:
-                    self._take_event(fields.data, fields.event, items)
-            return items
-        self._parser.started = True
-        for data in plain:
-            begin += len(data) + 8
-            new = self._take_event(data, "message", items)
-            if new and rests:
-                rests -= 1
-                taken = new(whole[begin:])
-                if taken is not None:
-                    return items + taken
-        return items
+    def _truncation(self, rest: bytes, beginning: bytes) -> TruncatedStream:
+        if self._seen.events or _FIELD.search(beginning):
+            return TruncatedStream("the stream stopped before it was complete", rest)
+        if not beginning:
+            return TruncatedStream("the stream is empty")
+        shown = repr(beginning[:_SHOWN])[1:]
+        return TruncatedStream(f"the body is not an event stream: it begins with {shown}", rest)
 
-    def _take_event(
-        self, data: bytes, event: str, items: list[C | FastchunkError]
-    ) -> Callable[[bytes], list[C | FastchunkError] | None] | None:
-        """Take one event; return a new shortcut, if there is one, to try on the rest."""
+    def _take_blocks(self, whole: bytes, items: list[C | FastchunkError]) -> None:
+        """Go through whole blocks, event by event."""
+        plain = cut_plain(whole)
+        if plain is not None:
+            for data in plain[0]:
+                self._take_event(data, "message", items)
+            return
+        for block in blocks(whole):
+            fields = parse_block(block)
+            if fields.data is not None:
+                self._take_event(fields.data, fields.event, items)
+        if not self._seen.events and len(self._beginning) < _SHOWN:
+            self._beginning += whole[:_SHOWN]
+
+    def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> None:
         seen = self._seen
         if seen.done:
-            return None
-        before = seen.invalid, seen.error
-        noted = seen.observe(data, event)
-        chunk: Any = noted
-        if noted is not None and self._decode is not wire.decode:
-            try:
-                chunk = self._decode(data)
-            except InvalidChunk as error:
-                seen.take_back(error)
-                chunk = None
-        if chunk is not None:
-            items.append(chunk)
-        if seen.invalid > before[0] and seen.why_invalid is not None:
-            items.append(seen.why_invalid)
-        if seen.error is not before[1]:
-            items.append(UpstreamError(seen.error))
-        if chunk is None or noted is None:
-            return None
-        return self._learner.learn(data, noted, seen.chunks)
-
-
-def is_whole(data: bytes) -> bool:
-    """Tell whether an unfinished block's data is all of a chunk, or `[DONE]`."""
-    probe = Observer()
-    return probe.observe(data) is not None or probe.done
+            return
+        chunk: Any = None
+        if self._reader is not None and event == "message":
+            chunk = self._reader.read(data)
+        if chunk is None:
+            chunk = seen.observe(data, event)
+        if chunk is not None and chunk is not UNREADABLE:
+            if self._decode is not None:
+                try:
+                    chunk = self._decode(data)
+                except InvalidChunk as error:
+                    seen.retract(error)
+                else:
+                    items.append(chunk)
+            else:
+                items.append(chunk)
+        if seen.faults:
+            items += seen.faults
+            seen.faults.clear()
 
 
 @overload
@@ -308,14 +379,13 @@ def iter_chunks(
     """Yield every chunk of a stream of bytes, up to `[DONE]`.
 
     Raises `InvalidChunk` at an event that cannot be decoded, `UpstreamError` at an error event,
-    `TruncatedStream` at an end that is none, `EventTooLarge`; and what the iterable raises.
+    `TruncatedStream` where the stream stops before it is complete, `EventTooLarge`; and what the
+    iterable raises.
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
     for data in iterable:
-        for item in stream.take(data):
-            if isinstance(item, FastchunkError):
-                raise item
-            yield item
+        items = stream.take(data)
+        yield from _raising(items) if stream.faulty else items
         if stream.done:
             return
     yield from _raising(stream.end())
@@ -338,7 +408,8 @@ async def aiter_chunks(
     """Do what `iter_chunks` does, for an asynchronous iterable."""
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
     async for data in iterable:
-        for chunk in _raising(stream.take(data)):
+        items = stream.take(data)
+        for chunk in _raising(items) if stream.faulty else items:
             yield chunk
         if stream.done:
             return
@@ -351,3 +422,7 @@ def _raising(items: Iterable[C | FastchunkError]) -> Iterator[C]:
         if isinstance(item, FastchunkError):
             raise item
         yield item
+
+
+def _without_errors(items: Iterable[C | FastchunkError]) -> Iterator[C]:
+    return (item for item in items if not isinstance(item, FastchunkError))

@@ -1,14 +1,23 @@
 """The three-state family: chunks as today's servers write them, for gateways in front of anybody's.
 
-In:  the JSON of one chunk, of any OpenAI-compatible server.
+In:  the JSON of one chunk from any OpenAI-compatible server.
 Out: `ChatCompletionStreamResponse`, in which every field is absent (`msgspec.UNSET`), null (`None`)
-or a value; and back to JSON, with just what was set.
+or a value; and back to JSON, with only what was set.
 Cost: about that of the mirror, with three times as many fields.
 
-The fields are the union of what vLLM 0.33, SGLang 0.5.23, openai 3.54 and Ray 2.46 declare, in
-vLLM's order, and of what other providers have been seen to send. What nobody but its provider
-understands is kept as it came in, unparsed (`msgspec.Raw`); such a value keeps the received data
-alive. Keys that are no field are ignored: forward the received bytes to keep them, or edit those.
+The fields are those that vLLM 0.33, SGLang 0.5.23, openai 3.54 and Ray 2.46 declare, in vLLM's
+order, and those that streams of other providers have. A value that only its provider understands
+stays as it came in, unparsed (`msgspec.Raw`), and keeps the received data alive. Keys without a
+field are ignored: to keep them, forward the received bytes, or edit those.
+
+Any key may one day come with a value of another type; an Envoy gateway sent
+`"reasoning_content":{"text":"…"}`. A chunk must not go unseen because of a key that nobody asked
+about, so its field holds such a value as it was parsed, and encodes to the same JSON. The same goes
+for `usage` and `logprobs`, and for what is in them: code that must not fail on such a chunk asks
+`isinstance(chunk.usage, UsageInfo)` first. Only what leads to the texts must have its shape, or the
+chunk is invalid: a reader that finds `delta` to be a string would take the chunk for one that says
+nothing. `choices`, `delta`, `tool_calls`, `function` and `function_call` are absent, null, an
+object, or a list of objects.
 
     >>> from fastchunk import encode, wire
     >>> chunk = wire.decode('{"id":"c","choices":[{"delta":{"content":null}}],"x_groq":{"id":"r"}}')
@@ -21,11 +30,11 @@ alive. Keys that are no field are ignored: forward the received bytes to keep th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
-from . import codec
+from . import codec, pickling
 from .codec import Data
 
 __all__ = [
@@ -48,6 +57,7 @@ __all__ = [
     "decode",
 ]
 
+S = TypeVar("S", bound=Struct)
 Text: TypeAlias = str | None | UnsetType
 Integer: TypeAlias = int | None | UnsetType
 Number: TypeAlias = float | None | UnsetType
@@ -75,6 +85,7 @@ class ChatCompletionLogProbs(Struct, kw_only=True, gc=False):
 
     content: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
     refusal: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
+    reasoning_content: list[ChatCompletionLogProbsContent] | UnsetType | None = UNSET
     text_offset: Opaque = UNSET
     token_logprobs: Opaque = UNSET
     tokens: Opaque = UNSET
@@ -120,20 +131,29 @@ class DeltaMessage(Struct, kw_only=True, gc=False):
     def text(self) -> str:
         """The text of `content`, whatever its shape: a string, parts, null or absent."""
         content = self.content
-        return content if isinstance(content, str) else _joined(content, "text")
+        return content if isinstance(content, str) else _join_parts(content, "text")
 
     @property
     def reasoning_text(self) -> str:
         """The reasoning under either name, or in the `thinking` parts of `content`."""
-        return self.reasoning or self.reasoning_content or _joined(self.content, "thinking")
+        found = self.reasoning or self.reasoning_content or _join_parts(self.content, "thinking")
+        return found if isinstance(found, str) else _join_parts(found, "text")
 
 
-def _joined(parts: object, kind: str) -> str:
-    """Join the parts of one kind; such a part holds a string, or again a list of parts."""
-    found = []
-    for part in parts if isinstance(parts, list) else []:
-        inner = part.get(kind) if isinstance(part, dict) else None
-        found.append(inner if isinstance(inner, str) else _joined(inner, "text"))
+def _join_parts(parts: object, kind: str) -> str:
+    """Join what a part, or the parts of a list, hold under `kind`: a string, or again parts."""
+    if not isinstance(parts, (dict, list)):
+        return ""
+    found: list[str] = []
+    pending: list[tuple[Any, str]] = [(parts, kind)]
+    while pending:  # no recursion: the server decides how deep it goes
+        value, key = pending.pop()
+        if isinstance(value, dict):
+            pending.append((value.get(key), "text"))
+        elif isinstance(value, list):
+            pending += [(part, key) for part in reversed(value) if isinstance(part, dict)]
+        elif isinstance(value, str):
+            found.append(value)
     return "".join(found)
 
 
@@ -154,6 +174,11 @@ class ChatCompletionResponseStreamChoice(Struct, kw_only=True, gc=False):
     native_finish_reason: Opaque = UNSET
     seed: Opaque = UNSET
     text: Opaque = UNSET
+
+    def index_or(self, position: int) -> int:
+        """Return the choice's index, or its position in the chunk if the server sends no index."""
+        index = self.index
+        return index if type(index) is int else position
 
 
 class PromptTokenUsageInfo(Struct, kw_only=True, gc=False):
@@ -189,8 +214,21 @@ class UsageInfo(Struct, kw_only=True, gc=False):
     prompt_tokens_details: PromptTokenUsageInfo | UnsetType | None = UNSET
     completion_tokens_details: CompletionTokenUsageInfo | UnsetType | None = UNSET
     reasoning_tokens: Integer = UNSET
+    cache_creation_input_tokens: Integer = UNSET
+    cache_read_input_tokens: Integer = UNSET
+    cached_tokens: Integer = UNSET
+    completion_time: Number = UNSET
     cost: Opaque = UNSET
     cost_details: Opaque = UNSET
+    cost_in_usd_ticks: Opaque = UNSET
+    is_byok: Opaque = UNSET
+    num_sources_used: Opaque = UNSET
+    prompt_cache_hit_tokens: Integer = UNSET
+    prompt_cache_miss_tokens: Integer = UNSET
+    prompt_time: Number = UNSET
+    queue_time: Number = UNSET
+    search_context_size: Opaque = UNSET
+    total_time: Number = UNSET
 
 
 class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
@@ -214,8 +252,10 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
     error: Any = UNSET
     """The server's error object, parsed: OpenRouter sends it in a chunk, others on its own."""
     citations: Opaque = UNSET
+    p: Opaque = UNSET
     prompt_filter_results: Opaque = UNSET
     provider: Opaque = UNSET
+    search_results: Opaque = UNSET
     timings: Opaque = UNSET
     x_groq: Opaque = UNSET
 
@@ -223,6 +263,16 @@ class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
     def is_usage(self) -> bool:
         """Whether this is the chunk that `include_usage` asks for: a usage and no choices."""
         return not self.choices and isinstance(self.usage, UsageInfo)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Pickle would write out every absent field, and most fields are absent.
+        data = None
+        if type(self) is ChatCompletionStreamResponse:
+            data = pickling.carry(self, _to_json, decode_utf8)
+        return Struct.__reduce__(self) if data is None else (_restore, (data,))
+
+    def __deepcopy__(self: S, memo: dict[int, Any]) -> S:
+        return pickling.deepcopy(self, memo)
 
 
 class FunctionCall(Struct, kw_only=True, gc=False):
@@ -274,11 +324,51 @@ class ChatCompletionResponse(Struct, kw_only=True, gc=False):
 
 
 decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(
-    ChatCompletionStreamResponse
+    ChatCompletionStreamResponse,
+    firm={
+        ChatCompletionResponseStreamChoice,
+        DeltaMessage,
+        DeltaToolCall,
+        DeltaFunctionCall,
+    },
 )
 
 decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
     ChatCompletionStreamResponse
 ).decode
-"""The bare decoder, for those who have checked that a whole read is UTF-8; raises
-`msgspec.DecodeError` for some of what `decode` accepts, so that `decode` has to be asked then."""
+"""The bare decoder, for callers that have checked the UTF-8 of a whole read. It raises
+`msgspec.DecodeError` for some data that `decode` accepts; those callers then ask `decode`."""
+
+
+_to_json = json.Encoder().encode
+
+
+def _restore(data: bytes) -> ChatCompletionStreamResponse:
+    """Make the chunk that was pickled as these bytes."""
+    return decode_utf8(data)
+
+
+class ChoiceFacts(Struct, gc=False):
+    """What a relay has to know of a choice."""
+
+    index: Integer = UNSET
+    finish_reason: Text = UNSET
+
+    index_or = ChatCompletionResponseStreamChoice.index_or
+
+
+class Facts(Struct, gc=False):
+    """What a relay has to know of an event: a chunk without what it can pass on unread.
+
+    The paths that the scanner looks for are made from this type.
+    """
+
+    object: Any = UNSET
+    choices: list[ChoiceFacts] | UnsetType | None = UNSET
+    usage: Opaque = UNSET
+    error: Any = UNSET
+
+
+decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts, firm={ChoiceFacts})
+
+decode_usage: Callable[[Data], UsageInfo] = codec.tolerant_decoder(UsageInfo)

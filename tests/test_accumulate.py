@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tracemalloc
+from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
@@ -342,6 +343,10 @@ def test_the_calls_of_two_choices_are_apart() -> None:
             [{"refusal": [TOKEN]}, {"content": [TOKEN]}, {"refusal": [TOKEN]}],
             {"content": [TOKEN], "refusal": [TOKEN] * 2},
         ),
+        (
+            [{"reasoning_content": [TOKEN]}, {"reasoning_content": None}, {"content": [TOKEN]}] * 2,
+            {"content": [TOKEN] * 2, "reasoning_content": [TOKEN] * 2},
+        ),
     ],
     ids=[
         "absent",
@@ -352,6 +357,7 @@ def test_the_calls_of_two_choices_are_apart() -> None:
         "refusal",
         "empty-null-absent",
         "both",
+        "reasoning",
     ],
 )
 def test_logprobs_are_concatenated(given: list[Any], expected: Any) -> None:
@@ -451,6 +457,91 @@ def test_the_last_of_what_may_come_late_stands(name: str) -> None:
     ]
     assert getattr(_answer(*given), name) == "late"
     assert getattr(_answer(*given[:2], {name: ""}), name) is UNSET
+
+
+# --- values of another type ---
+
+FULL: Json = {
+    **HEADING,
+    "system_fingerprint": "fp",
+    "service_tier": "default",
+    "choices": [
+        {
+            "index": 0,
+            "delta": {
+                "role": "assistant",
+                "content": "x",
+                "reasoning": "y",
+                "reasoning_content": "y",
+                "refusal": "z",
+                "tool_calls": [
+                    {
+                        "index": 0,
+                        "id": "a",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": "{}"},
+                    }
+                ],
+            },
+            "logprobs": {"content": [TOKEN], "refusal": [TOKEN], "reasoning_content": [TOKEN]},
+            "finish_reason": "stop",
+            "stop_reason": 7,
+        }
+    ],
+    "usage": {"total_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}},
+}
+FIRM = {"choices", "delta", "tool_calls", "function"}
+STRANGE: list[Any] = [None, True, 7, 1.5, "", "t", [], [1], [{}], {}, {"a": 1}, {"text": "t"}]
+
+
+def _slots(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the path of every value in a document, what holds it, and under which key."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield f"{path}.{key}", value, key
+        if isinstance(item, (dict, list)):
+            yield from _slots(item, f"{path}.{key}")
+
+
+@pytest.mark.parametrize("path", [path for path, _, _ in _slots(FULL)])
+def test_a_value_of_another_type_says_nothing_and_makes_nothing_fail(path: str) -> None:
+    before = json.dumps(FULL)
+    taken = 0
+    for strange in STRANGE:
+        document = json.loads(before)
+        (found,) = ((holder, key) for at, holder, key in _slots(document) if at == path)
+        holder, key = found
+        holder[key] = strange
+        try:
+            chunk = wire.decode(json.dumps(document))
+        except InvalidChunk as error:
+            steps = [step for step in error.errors()[0]["loc"] if isinstance(step, str)]
+            assert steps[-1] in FIRM
+            continue
+        made = Accumulator()
+        for some in (chunk, wire.decode(before), chunk):
+            made.add(some)
+        for choice in json.loads(fastchunk.encode(made.result()))["choices"]:
+            _check_texts(choice["message"])
+        taken += 1
+    assert taken >= (3 if path.rsplit(".", maxsplit=1)[-1] in {*FIRM, "0"} else len(STRANGE))
+
+
+def _check_texts(message: Json) -> None:
+    """Check that whatever a text came as, it is text or null in the answer."""
+    texts = [message.get(name) for name in ("role", "content", "reasoning_content", "refusal")]
+    for call in message.get("tool_calls", []):
+        texts += [call.get("id"), call["type"], *call["function"].values()]
+    assert {type(text) for text in texts} <= {str, type(None)}
+
+
+def test_reasoning_in_an_object() -> None:
+    message = _message(*({"content": "", "reasoning_content": {"text": text}} for text in "hm"))
+    assert (message.reasoning_content, message.content) == ("hm", "")
+
+
+def test_what_is_no_text_adds_none() -> None:
+    message = _message({"reasoning": True, "refusal": [1], "role": {}})
+    assert message == wire.ChatMessage()
 
 
 # --- the two families ---
@@ -559,7 +650,9 @@ _choices = st.fixed_dictionaries(
     optional={
         "delta": st.none() | _deltas,
         "logprobs": st.none()
-        | st.fixed_dictionaries({}, optional={"content": _tokens, "refusal": _tokens}),
+        | st.fixed_dictionaries(
+            {}, optional={"content": _tokens, "refusal": _tokens, "reasoning_content": _tokens}
+        ),
         "finish_reason": _texts,
     },
 )

@@ -11,6 +11,7 @@ import pytest
 
 import fastchunk
 from fastchunk import InvalidChunk, codec, encode_event, models, wire
+from fastchunk.exact import parse
 
 CHUNK = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"llama",'
@@ -36,7 +37,7 @@ def _exact_path_is_closed(*_: object) -> None:
     ids=["plain", "unknown-keys", "non-ascii", "null-content", "null-content-spaced", "long"],
 )
 def test_the_exact_path_is_not_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastchunk._parse, "parse", _exact_path_is_closed)
+    monkeypatch.setattr(parse, "parse", _exact_path_is_closed)
     for given in (data, bytearray(data), memoryview(data), data.decode()):
         assert models.decode(given).model == "llama"
 
@@ -65,8 +66,49 @@ def test_the_fast_path_is_taken_at_the_first_try(data: bytes) -> None:
     "data", [CHUNK.replace(b"1700000000", b'"12"'), CHUNK.replace(b"0,", b"0.0,", 1)]
 )
 def test_the_exact_path_is_taken(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastchunk._parse, "parse", lambda _: {"model": "asked", "choices": []})
+    monkeypatch.setattr(parse, "parse", lambda _: {"model": "asked", "choices": []})
     assert models.decode(data).model == "asked"
+
+
+def _arrays(levels: int, innermost: bytes = b"1") -> bytes:
+    return b"[" * levels + innermost + b"]" * levels
+
+
+def _objects(levels: int) -> bytes:
+    return b'{"":' * levels + b"1" + b"}" * levels
+
+
+GUARDED: dict[str, tuple[bytes, bool]] = {
+    "short": (b"[1]", True),
+    "short-non-ascii": ("é".encode(), True),
+    "short-no-utf8": (b"\xc3", False),
+    "long": (b"a" * 9000, True),
+    "long-non-ascii": (("é" * 9000).encode(), True),
+    "long-no-utf8": (b"a" * 9000 + b"\xed\xa0\x80", False),
+    "arrays-200": (_arrays(200), True),
+    "arrays-201": (_arrays(201), False),
+    "arrays-201-empty": (_arrays(200, b"[ ]"), True),
+    "arrays-201-and-text": (_arrays(201, b'"' + b"a" * 4000 + b'"'), False),
+    "objects-200": (_objects(200), True),
+    "objects-201": (_objects(201), False),
+    "objects-100-arrays-101": (_objects(100).replace(b"1", _arrays(101)), False),
+    "brackets-in-text": (b'["' + b"]" * 300 + b'"]', True),
+    "brackets-in-text-behind-quotes": (rb'["\\\"' + b"]" * 300 + b'"]', True),
+    "brackets-closed-in-text": (_arrays(201, b'"' + b"]" * 201 + b'"'), False),
+    "many-side-by-side": (b"[" + b'{"a":[1]},' * 300 + b"1]", True),
+    "digits-4300": (b"[" + b"1" * 4300 + b"]", True),
+    "digits-4301": (b"[" + b"1" * 4301 + b"]", False),
+}
+"""What to guard against, and whether the fast decoder may have it."""
+
+
+@pytest.mark.parametrize(("data", "expected"), GUARDED.values(), ids=GUARDED)
+def test_guard(data: bytes, expected: bool) -> None:
+    try:
+        answer = codec.guard(data)
+    except ValueError:
+        answer = False
+    assert answer is expected
 
 
 def test_decode_and_encode_give_the_bytes_back() -> None:

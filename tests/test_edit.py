@@ -15,8 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastchunk import DROP, InvalidChunk, edit
-from fastchunk.edit import _edit_exactly, _edit_one
+from fastchunk.edit import _edit_exactly, encode_changes, table_of
 from tests.streams import documents, recorded
+
+pytestmark = pytest.mark.usefixtures("scanner")
+
+
+def exactly(data: bytes, changes: dict[str, Any]) -> bytes:
+    return _edit_exactly(data, table_of(tuple(changes)).paths, encode_changes(changes))
+
 
 CASES: dict[str, tuple[bytes, dict[str, Any], bytes]] = {
     # one top-level key
@@ -88,7 +95,16 @@ def test_edit(data: bytes, changes: dict[str, Any], expected: bytes) -> None:
     assert edit(data, changes) == expected
     assert edit(bytearray(data), changes) == expected
     assert edit(memoryview(data), changes) == expected
-    assert _edit_exactly(data, changes) == expected
+    assert exactly(data, changes) == expected
+
+
+@pytest.mark.parametrize("count", [32, 33, 100])
+def test_any_number_of_changes(count: int) -> None:
+    names = [f"k{n}" for n in range(count)]
+    data = json.dumps(dict.fromkeys(names, 0)).encode()
+    changes: dict[str, Any] = {name: DROP if n % 2 else n for n, name in enumerate(names)}
+    expected = {name: value for name, value in changes.items() if value is not DROP}
+    assert json.loads(edit(data, changes)) == expected
 
 
 BAD_DOCUMENTS = {
@@ -107,7 +123,8 @@ BAD_DOCUMENTS = {
 
 @pytest.mark.parametrize("data", BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS)
 def test_what_is_no_object_is_refused(data: bytes) -> None:
-    for changes in ({"a": 2}, {"b": 2}, {"/a": DROP}):
+    changes: Any
+    for changes in ({"a": 2}, {"b": 2}, {"/a": DROP}, {}):
         with pytest.raises(InvalidChunk, match="the document: ") as caught:
             edit(data, changes)
         assert caught.value.errors()[0]["loc"] == ()
@@ -146,10 +163,31 @@ def test_wrong_types() -> None:
         edit("{}", {})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a key of changes must be str"):
         edit(b"{}", {1: 2})  # type: ignore[dict-item]
+    for changes in (None, [("a", 1)], 5, "a"):
+        with pytest.raises(TypeError, match="changes must be a mapping"):
+            edit(b"{}", changes)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="object has no JSON form"):
         edit(b'{"a":1}', {"a": object()})
     with pytest.raises(InvalidChunk, match="lone surrogate"):
         edit(b'{"a":1}', {"a": {"b": ["\ud800"]}})
+
+
+@pytest.mark.parametrize("key", ["\ud800", "/a/\udfff"])
+def test_a_key_that_no_document_holds_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="lone surrogate, which no JSON document holds"):
+        edit(b"{}", {key: 1})
+
+
+@pytest.mark.parametrize("depth", [1, 100_000])
+def test_a_value_without_an_end_is_the_values_fault(depth: int) -> None:
+    value: list[Any] = []
+    if depth == 1:
+        value.append(value)
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(InvalidChunk, match=r"^/a: the new value is nested too deeply") as caught:
+        edit(b'{"a":1}', {"b": 1, "/a": value})
+    assert caught.value.errors()[0]["loc"] == ("/a",)
 
 
 def test_drop_is_one_of_a_kind() -> None:
@@ -174,11 +212,10 @@ _VALUES = st.recursive(_SCALARS, lambda inner: _object(inner) | inner.map("[{}]"
 
 @settings(max_examples=400)
 @given(_object(_VALUES), st.sampled_from([DROP, "new", {"a": 1}, None]))
-def test_the_quick_way_is_the_exact_way(document: str, value: Any) -> None:
+def test_an_edit_says_what_was_asked_for(document: str, value: Any) -> None:
     data = document.encode()
-    exact = _edit_exactly(data, {"model": value})
-    quick = _edit_one(data, "model", value)
-    assert quick is None or quick == exact
+    exact = exactly(data, {"model": value})
+    assert edit(data, {"model": value}) == exact
     expected = json.loads(document)
     expected.pop("model", None) if value is DROP else expected.update(model=value)
     assert json.loads(exact) == expected

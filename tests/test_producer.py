@@ -11,6 +11,8 @@ import pytest
 from fastchunk import ChunkStream, InvalidChunk, encode_event, models, wire
 from fastchunk.producer import StreamEncoder
 
+pytestmark = pytest.mark.usefixtures("scanner")
+
 BOUND: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 FAMILIES = [models, wire]
 TEXTS = ["", "x", " the", '"quoted"', "\\", "\n\r\t\0", "日本 😀", "\u2028", "fastchunk:varies"]

@@ -24,8 +24,9 @@ from fastchunk.sse import (
     blocks,
     format_event,
     parse_block,
-    plain_data,
 )
+
+pytestmark = pytest.mark.usefixtures("scanner")
 
 BOM = b"\xef\xbb\xbf"
 Seen = tuple[bytes, str, str]  # an event's data, type and id
@@ -114,6 +115,8 @@ CASES = {
     # "retry: If the field value consists of only ASCII digits, then … set the event stream's
     # reconnection time to that integer. Otherwise, ignore the field."
     "retry": Case(b"retry: 0100\ndata: a\n\n", one(b"a"), retry=100),
+    "retry-leading-zeros": Case(b"retry: 0000000000000000000012\ndata: a\n\n", one(b"a"), retry=12),
+    "retry-zero": Case(b"retry: 12\nretry: 000\ndata: a\n\n", one(b"a"), retry=0),
     "retry-persists": Case(b"retry: 1\ndata: a\n\ndata: b\n\n", one(b"a") + one(b"b"), retry=1),
     "retry-without-data": Case(b"retry: 1\n\nretry:2\nretry: 3x\n\n", [], retry=2),
     "retry-signed": Case(b"retry: +1\nretry: -1\nretry: 1.0\ndata: a\n\n", one(b"a")),
@@ -135,7 +138,7 @@ CASES = {
     "half-final-cr": Case(b"data: a\r", [], rest=b"data: a\r"),
     "half-a-field-name": Case(b"data: a\n\nda", one(b"a"), rest=b"da"),
     "half-without-data": Case(b"data: a\n\nevent: e\n", one(b"a"), rest=b"event: e\n"),
-    "half-after-bom": Case(BOM + b"data: a", [], rest=BOM + b"data: a"),
+    "half-after-bom": Case(BOM + b"data: a", [], rest=b"data: a"),
     "half-a-comment": Case(b"data: a\n\n: c", one(b"a")),
 }
 
@@ -183,6 +186,7 @@ FRAGMENTS = [
     *(b"\r", b"\n", b"\r\n", b"\n\n", b"\r\r", b":", b" ", b"\0", b"\xff", BOM, b"\xe2\x80"),
     *(b"data", b"data:", b"data: x", b"data: x\n\n", b"data: y\r\n\r\n", b"event: e", b"id: 1"),
     *(b"id", b"retry: 1", b": c", b": c\n", b": c\r\n\r\n", "\u2028\u0085\v\f".encode(), b"foo"),
+    BOM[:2],
 ]
 MANY = settings(max_examples=300, deadline=None)
 STREAMS = st.lists(st.sampled_from(FRAGMENTS), max_size=24).map(b"".join)
@@ -236,8 +240,8 @@ def test_any_bytes_give_the_events_of_the_standard_as_soon_as_they_are_sure(
 
 
 def test_raw_is_the_own_block_of_an_event() -> None:
-    first, second = BOM + b"event: e\r\n: c\r\ndata: a\r\ndata: b\r\n\r\n", b"data: c\n\n"
-    decoder, sent = EventDecoder(), first + b": c\n\nid: 1\n\n\n" + second
+    first, second = b"event: e\r\n: c\r\ndata: a\r\ndata: b\r\n\r\n", b"data: c\n\n"
+    decoder, sent = EventDecoder(), BOM + first + b": c\n\nid: 1\n\n\n" + second
     events = [event for read in single(sent) for event in decoder.feed(read)]
     assert events == EventDecoder().feed(sent)
     assert [event.raw for event in events] == [first, second]
@@ -246,6 +250,7 @@ def test_raw_is_the_own_block_of_an_event() -> None:
 @pytest.mark.parametrize("digits", [16, 5000])
 def test_a_retry_of_absurd_length_is_ignored(digits: int) -> None:
     assert outcome([b"retry: " + b"9" * digits + b"\ndata: a\n\n"]) == (one(b"a"), None, None)
+    assert outcome([b"retry: " + b"0" * digits + b"7\ndata: a\n\n"]) == (one(b"a"), 7, None)
 
 
 # The block splitter
@@ -255,11 +260,14 @@ def test_a_retry_of_absurd_length_is_ignored(digits: int) -> None:
 @given(cut())
 @example([b"data: x\n", b"\n: c", b"\n", b"\r", b"\n"])
 @example([b": comment", b"\n\n: c\n"])
-def test_the_splitter_loses_nothing_and_does_not_depend_on_the_cuts(reads: list[bytes]) -> None:
+def test_the_splitter_loses_a_first_mark_alone_wherever_reads_are_cut(
+    reads: list[bytes],
+) -> None:
     sent = b"".join(reads)
     splitter, at_once = BlockSplitter(), BlockSplitter()
     out = b"".join(splitter.feed(read) for read in reads)
     assert out == at_once.feed(sent) == b"".join(blocks(out))
+    sent = sent.removeprefix(BOM)
     assert bytes(splitter.pending) == bytes(at_once.pending) == sent[len(out) :]
     whole, rest = splitter.close()
     assert (whole, rest) == at_once.close()
@@ -280,6 +288,28 @@ def test_a_read_of_whole_blocks_is_passed_on_itself(data: bytes) -> None:
     for _ in range(2):
         assert splitter.feed(data) is data
         assert not splitter.pending
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_a_first_mark_leaves_before_anything_else(size: int) -> None:
+    splitter, sent = BlockSplitter(), BOM + b": keep-alive\n\n" + BOM + b"data: a\n\n"
+    out = [splitter.feed(sent[at : at + size]) for at in range(0, len(sent), size)]
+    assert b"".join(out) == sent[len(BOM) :]
+    assert splitter.idle
+
+
+def test_keep_alives_behind_a_mark_are_not_held() -> None:
+    splitter = BlockSplitter()
+    assert splitter.feed(BOM) == b""
+    assert splitter.idle
+    for comment in (b": keep-alive\n", b"\n", b": keep-alive\n\n"):
+        assert splitter.feed(comment) is comment
+
+
+def test_half_a_mark_at_the_end_is_the_rest() -> None:
+    splitter = BlockSplitter()
+    assert splitter.feed(BOM[:1]) + splitter.feed(BOM[1:2]) == b""
+    assert splitter.close() == (b"", BOM[:2])
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
@@ -317,7 +347,7 @@ def test_the_limit(end: bytes) -> None:
 
 
 @MANY
-@given(cut(), st.integers(1, 20))
+@given(cut(), st.integers(len(BOM), 20))
 def test_the_limit_does_not_depend_on_the_cuts(reads: list[bytes], limit: int) -> None:
     def run(pieces: list[bytes]) -> tuple[bytes, bool]:
         splitter, out = BlockSplitter(limit), b""
@@ -415,7 +445,7 @@ def test_blocks_and_lines() -> None:
     assert blocks(b"\n: c\r\ndata: a\n: d\n\n\r\nid: 1\r\r") == [
         *(b"\n", b": c\r\n", b"data: a\n: d\n\n", b"\r\n", b"id: 1\r\r")
     ]
-    assert plain_data(b"data: a\n\ndata: \n\n") == [b"a", b""]
+    assert vars(sse)["cut_plain"](b"data: a\n\ndata: \n\n") == ([b"a", b""], b"\n\n")
     assert parse_block(b"data: a\nevent: e\nid: 1\nretry: 2\n\n") == (b"a", "e", "1", 2)
     assert parse_block(b": c\n") == (None, "message", None, None)
 
@@ -423,10 +453,13 @@ def test_blocks_and_lines() -> None:
 @given(STREAMS)
 def test_the_shape_that_servers_write_is_told_exactly(stream: bytes) -> None:
     whole = BlockSplitter().feed(stream)
-    found = plain_data(whole)
+    found = vars(sse)["cut_plain"](whole)
     parts = blocks(whole)
-    usual = all(re.fullmatch(rb"data: [^\r\n]*\n\n", part) for part in parts)
-    assert found == ([part[6:-2] for part in parts] if usual and parts else None)
+    for ends in (b"\n\n", b"\r\n\r\n"):
+        if parts and all(re.fullmatch(rb"data: [^\r\n]*" + ends, part) for part in parts):
+            assert found == ([part[6 : -len(ends)] for part in parts], ends)
+            return
+    assert found is None
 
 
 # Writing

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fastchunk import (
     ChunkStream,
+    EventDecoder,
     EventTooLarge,
     InvalidChunk,
     TruncatedStream,
@@ -24,9 +25,11 @@ from fastchunk import (
     models,
     wire,
 )
-from fastchunk._template import Template
+from fastchunk.sse import blocks
 from fastchunk.stream import Observer
 from tests.streams import recorded
+
+pytestmark = pytest.mark.usefixtures("scanner")
 
 A = b'{"model":"m","choices":[{"index":0,"delta":{"content":"A"}}]}'
 B = A.replace(b'"A"', b'"B"')
@@ -190,13 +193,52 @@ def test_errors_say_what_they_are_about() -> None:
     assert upstream.value.error == {"message": "no", "code": 500}
     with pytest.raises(UpstreamError, match=r"^boom$"):
         list(iter_chunks([b"event: error\ndata: boom\n\n"]))
-    with pytest.raises(TruncatedStream, match="ended before it was complete") as truncated:
+    with pytest.raises(
+        TruncatedStream, match=r"^the stream stopped before it was complete"
+    ) as truncated:
         list(iter_chunks([events(A) + b"data: {"]))
     assert truncated.value.data == b"data: {"
 
 
+# what is no stream of events: its bytes, and what is said of it
+BODIES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "the stream is empty"),
+    "json": (b'{"error":"unauthorized"}', """begins with '{"error":"unauthorized"}'"""),
+    "json-lines": (b'{\n"detail":\n\n1}\n', "begins with '{\\n\"detail\":\\n\\n1}\\n'"),
+    "html": (b"<html>\n\n\n<p>502</p>", "begins with '<html>"),
+    "long": (b"x" * 1000, "begins with '" + "x" * 256 + "'"),
+    "long-blocks": (b"x\n\n" * 500, "begins with '" + "x\\n\\n" * 85 + "x'"),
+    "not-text": (b"\xff\x00", r"begins with '\xff\x00'"),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_a_body_that_is_no_stream_is_shown(body: bytes, message: str, size: int) -> None:
+    reads = [body[at : at + size] for at in range(0, len(body), size)]
+    with pytest.raises(TruncatedStream) as caught:
+        list(iter_chunks(reads))
+    assert message in str(caught.value)
+    assert ("event stream" in str(caught.value)) is bool(body)
+
+
+@pytest.mark.parametrize("body", [events(A), b"data: x", b"data: {", events(b"{"), events(A)[:-1]])
+def test_a_stream_that_stops_is_one_all_the_same(body: bytes) -> None:
+    for family in (wire, models):
+        stream: ChunkStream[Any] = ChunkStream(family)
+        said = [str(item) for item in [*stream.take(body), *stream.end()]]
+        assert said[-1] == "the stream stopped before it was complete"
+        assert stream.truncated
+
+
+@pytest.mark.parametrize("family", [5, None, object(), "wire"])
+def test_what_is_no_family_is_refused(family: Any) -> None:
+    with pytest.raises(TypeError, match=r"^family must be a module with a decode function, not "):
+        ChunkStream(family)
+
+
 def test_an_observer_keeps_exact_counts() -> None:
-    seen = Observer()
+    seen = Observer(whole_chunks=True)
     for data in (A, b"null", b"{", ERROR, USAGE, END, b'{"p":1}', b"[DONE]"):
         seen.observe(data)
     assert (seen.events, seen.chunks, seen.invalid, seen.done) == (8, 3, 1, True)
@@ -222,14 +264,7 @@ def test_recorded_streams_at_awkward_cuts(path: Path) -> None:
         )
 
 
-# The shortcut for a stream's own repetition
-
-
-def _unlearned(family: Any) -> ChunkStream[Any]:
-    stream = ChunkStream(family)
-    stream._learner._skip = sys.maxsize
-    return stream
-
+# Streams that repeat themselves
 
 _PIECES = st.sampled_from(
     [
@@ -253,15 +288,30 @@ _PIECES = st.sampled_from(
 @pytest.mark.parametrize("family", [wire, models])
 @settings(max_examples=200)
 @given(pieces=st.lists(_PIECES, max_size=10))
-def test_the_shortcut_makes_the_chunks_that_a_decoder_makes(
+def test_events_together_make_the_chunks_that_they_make_alone(
     family: Any, pieces: list[bytes]
 ) -> None:
-    shortcut, plain = ChunkStream(family), _unlearned(family)
-    taken = [item for piece in pieces for item in shortcut.take(piece)] + shortcut.end()
-    expected = [*plain.take(b"".join(pieces)), *plain.end()]
+    alone, together = ChunkStream(family), ChunkStream(family)
+    raw = b"".join(pieces)
+    taken = [item for block in blocks(raw) for item in alone.take(block)] + alone.end()
+    expected = [*together.take(raw), *together.end()]
     assert [_comparable(item) for item in taken] == [_comparable(item) for item in expected]
     for name in ("done", "error", "invalid", "truncated"):
-        assert getattr(shortcut, name) == getattr(plain, name)
+        assert getattr(alone, name) == getattr(together, name)
+    decoded = [item for item in taken if not isinstance(item, Exception)]
+    assert [_comparable(chunk) for chunk in decoded] == _decoded(family, raw)
+
+
+def _decoded(family: Any, raw: bytes) -> list[Any]:
+    """Decode each event on its own, up to `[DONE]`."""
+    found: list[Any] = []
+    for event in EventDecoder().feed(raw):
+        if event.data == b"[DONE]":
+            break
+        if b'"choices"' in event.data:
+            with suppress(InvalidChunk):
+                found.append(_comparable(family.decode(event.data)))
+    return found
 
 
 def _comparable(item: Any) -> Any:
@@ -299,14 +349,14 @@ def test_nothing_is_repeated_after_the_end_or_over_the_limit() -> None:
 
 @pytest.mark.parametrize("name", ["content", "reasoning", "reasoning_content"])
 @pytest.mark.parametrize("family", [wire, models])
-def test_a_learned_text_that_a_family_may_not_know(family: Any, name: str) -> None:
+def test_a_text_that_a_family_may_not_know(family: Any, name: str) -> None:
     data = b'{"id":"c","created":1,"model":"m","choices":[{"index":0,"delta":{"%b":"A"}}]}'
     event = events(data % name.encode())
     stream: ChunkStream[Any] = ChunkStream(family)
     assert stream.feed(event) + stream.feed(event * 2) == [family.decode(event[6:])] * 3
 
 
-def test_a_failure_that_is_raised_at_once_is_sticky_in_a_learned_stream() -> None:
+def test_a_failure_that_is_raised_at_once_is_sticky() -> None:
     event = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
     stream = ChunkStream(wire, max_event_size=300)
     assert len(stream.feed(event) + stream.feed(event)) == 2
@@ -334,51 +384,26 @@ def test_a_family_of_ones_own_decodes_every_event() -> None:
 
 
 @pytest.mark.parametrize("family", [models, wire])
-def test_a_read_of_many_beginnings_is_not_gone_through_again_and_again(family: Any) -> None:
-    """Each event begins otherwise than the one before, and could be a template for the rest."""
-    stream, tried = ChunkStream[Any](family), 0
-    head = '"id":"%s","created":1,"model":"m"'
-    event = f'data: {{{head},"choices":[{{"index":0,"delta":{{"content":"x"}}}}]}}\n\n'
-    read = "".join(event % "ab"[n % 2] for n in range(300)).encode()
-    use = stream._learner._use
-
-    def counting(template: Template) -> Any:
-        shortcut = use(template)
-
-        def counted(data: bytes) -> Any:
-            nonlocal tried
-            tried += len(data)
-            return shortcut(data)
-
-        return counted
-
-    stream._learner._use = counting
-    assert len(stream.feed(read)) == 300
-    assert tried <= 6 * len(read)
-
-
-@pytest.mark.parametrize("family", [models, wire])
-def test_the_shortcut_is_taken_wherever_reads_are_cut(
-    family: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("size", [7, 60, 150, 10_000])
+def test_chunks_do_not_depend_on_the_cuts(family: Any, size: int) -> None:
     event = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
     if family is models:
         event = event.replace(b'"model"', b'"created":1,"model"')
+    stream, raw = ChunkStream[Any](family), event * 10
+    chunks = [one for at in range(0, len(raw), size) for one in stream.feed(raw[at : at + size])]
+    assert chunks == [family.decode(event[6:])] * 10
+
+
+@pytest.mark.parametrize("family", [models, wire])
+def test_plain_reads_are_not_gone_through_block_by_block(
+    family: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastchunk.stream.blocks", lambda _: pytest.fail("the exact way"))
     stream = ChunkStream[Any](family)
-    stream.feed(event)
-    items = ChunkStream._items
-    taken: list[bytes] = []
-
-    def noted(self: ChunkStream[Any], whole: bytes) -> list[Any]:
-        taken.append(whole)
-        return items(self, whole)
-
-    monkeypatch.setattr(ChunkStream, "_items", noted)
-    raw = event * 10
-    for size in (7, 60, 150, len(raw)):
-        chunks = [one for i in range(0, len(raw), size) for one in stream.feed(raw[i : i + size])]
-        assert chunks == [family.decode(event[6:])] * 10
-    assert not any(taken), "an event was decoded"
+    for end in (b"\n", b"\r\n"):
+        read = events(A, B, b"{", A.replace(b'"A"', '"\u00e9"'.encode())).replace(b"\n", end)
+        assert len(stream.feed(read)) == 3
+    assert stream.invalid == 2
 
 
 def test_a_time_that_the_mirror_makes_up_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

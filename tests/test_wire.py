@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,13 @@ def test_every_field_has_three_states(name: str) -> None:
         b'{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"x"}]}}]}',
         b'{"choices":[{"index":0,"delta":{},"matched_stop":"</s>"}]}',
         b'{"usage":{"prompt_tokens":1,"cost":1.50e-5}}',
+        b'{"usage":{"prompt_cache_hit_tokens":1,"prompt_cache_miss_tokens":2}}',
+        b'{"usage":{"completion_time":0.125,"prompt_time":0.5,"queue_time":0.25,"total_time":0.875}}',
+        b'{"usage":{"cache_creation_input_tokens":0,"cache_read_input_tokens":3,"cached_tokens":3}}',
+        b'{"usage":{"is_byok":false,"search_context_size":"low"}}',
+        b'{"usage":{"cost_in_usd_ticks":0,"num_sources_used":7}}',
+        b'{"choices":[{"logprobs":{"reasoning_content":[{"token":"We","logprob":-9.4e-6}]}}]}',
+        b'{"p":"abcd","search_results":[{"date":null}]}',
         b'{"x_groq":{"id": "r",  "n":1.0}}',
     ],
 )
@@ -140,26 +148,156 @@ def test_a_buffer_is_not_locked_and_not_aliased() -> None:
         assert fastchunk.encode(chunk) == b'{"model":"m","metrics":{"a":1}}'
 
 
+Keys = tuple[str, ...]
+FIRM = {
+    ("choices",),
+    ("choices", "delta"),
+    ("choices", "delta", "tool_calls"),
+    ("choices", "delta", "tool_calls", "function"),
+    ("choices", "delta", "function_call"),
+}
+IN_LISTS = {"choices", "tool_calls", "content", "refusal", "reasoning_content", "top_logprobs"}
+
+
+def _places(struct: type[msgspec.Struct], above: Keys = ()) -> Iterator[tuple[Keys, bool]]:
+    """Yield the path of every field below a Struct, and whether it holds a Struct or a list of."""
+    for field in msgspec.structs.fields(struct):
+        inner, path = _struct_in(field.type), (*above, field.name)
+        yield path, inner is not None
+        if inner:
+            yield from _places(inner, path)
+
+
+PLACES = list(_places(wire.ChatCompletionStreamResponse))
+ANYTHING: dict[str, Any] = {
+    "true": True,
+    "number": 1.5,
+    "text": "t",
+    "array": [1, "t", None, {"a": 1}],
+    "objects": [{"b": []}, {}],
+    "object": {"c": {"d": [1.5]}, "text": 7},
+}
+
+
+def _wrap(path: Keys, value: Any) -> Any:
+    """Put a value into the objects and lists that lead to it."""
+    structs = [place for place, is_struct in PLACES if is_struct]
+    for at in range(len(path) - 1, -1, -1):
+        if at < len(path) - 1 and path[: at + 1] in structs and path[at] in IN_LISTS:
+            value = [value]
+        value = {path[at]: value}
+    return value
+
+
+@pytest.mark.parametrize("value", ANYTHING.values(), ids=ANYTHING)
+@pytest.mark.parametrize("path", [path for path, _ in PLACES], ids=".".join)
+def test_a_field_of_another_type_holds_what_came(path: Keys, value: Any) -> None:
+    document = _wrap(path, value)
+    data = msgspec.json.encode(document)
+    is_list, is_object = isinstance(value, list), isinstance(value, dict)
+    if path in FIRM and not (is_list if path[-1] in IN_LISTS else is_object):
+        with pytest.raises(InvalidChunk) as caught:
+            wire.decode(data)
+        assert [step for step in caught.value.errors()[0]["loc"] if step != 0] == list(path)
+    elif path in FIRM and value == ANYTHING["array"]:
+        with pytest.raises(InvalidChunk, match=r"\[0\]: expected `object`, got `int`"):
+            wire.decode(data)
+    else:
+        written = fastchunk.encode(wire.decode(data))
+        if (path, True) in PLACES and value in (ANYTHING["objects"], ANYTHING["object"]):
+            assert _kept(json.loads(written), document)
+        else:
+            assert json.loads(written) == document
+
+
+def _kept(written: Any, given: Any) -> bool:
+    """Tell whether all that was written is as it was given; what is no field may be missing."""
+    if isinstance(written, dict):
+        return all(key in given and _kept(value, given[key]) for key, value in written.items())
+    if isinstance(written, list):
+        return len(written) == len(given) and all(map(_kept, written, given))
+    return bool(written == given)
+
+
+def test_the_strange_field_costs_the_others_nothing() -> None:
+    """A gateway has sent this reasoning; the keys after it were there before."""
+    metrics = b'{ "a" : [1.50, 1e5, 12345678901234567890123], "b":"\\u00e9" }'
+    data = (
+        b'{"id":"\xc3\xa9","created":"7","choices":[{"index":0,"delta":{"content":"x",'
+        b'"tool_calls":[{"index":1.0,"function":{"name":["f"]}}],'
+        b'"reasoning_content":{"text":"Hm","n":NaN}}}],"unknown":1,"metrics":' + metrics + b"}"
+    )
+    for given in (data, bytearray(data), memoryview(data), data.decode()):
+        chunk = wire.decode(given)
+        assert chunk.choices
+        delta = chunk.choices[0].delta
+        assert delta
+        thought: Any = delta.reasoning_content
+        assert thought == {"text": "Hm", "n": None}
+        assert (chunk.id, chunk.created, delta.content) == ("é", 7, "x")
+        assert delta.tool_calls == [
+            wire.DeltaToolCall(index=1, function=wire.DeltaFunctionCall(name=["f"]))  # type: ignore[arg-type]
+        ]
+        assert isinstance(chunk.metrics, msgspec.Raw)
+        assert bytes(chunk.metrics) == metrics
+
+
+def test_of_duplicate_keys_the_last_counts_whatever_its_type() -> None:
+    for data in (b'{"id":"a","id":[]}', b'{"id":"a","id":1,"id":[]}'):
+        chunk: Any = wire.decode(data)
+        assert chunk.id == []
+    assert wire.decode(b'{"id":[],"id":"a"}').id == "a"
+    assert wire.decode(b'{"choices":1,"id":1,"choices":[]}').choices == []
+
+
+def test_a_list_of_structs_is_whole_or_as_it_was_parsed() -> None:
+    tokens = [{"token": "a", "top_logprobs": [{"token": 1}]}, 5]
+    found = []
+    for content in (tokens, tokens[:1]):
+        document = {"choices": [{"logprobs": {"content": content}}]}
+        chunk = wire.decode(json.dumps(document))
+        assert chunk.choices
+        logprobs = chunk.choices[0].logprobs
+        assert logprobs
+        found.append(logprobs.content)
+    inner = wire.ChatCompletionLogProb(token=1)  # type: ignore[arg-type]
+    whole = [wire.ChatCompletionLogProbsContent(token="a", top_logprobs=[inner])]
+    assert found == [tokens, whole]
+
+
 @pytest.mark.parametrize(
-    ("data", "loc"),
+    ("data", "loc", "reason"),
     [
-        (b"[]", ()),
-        (b"null", ()),
-        (b'{"choices":1}', ("choices",)),
-        (b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":1}}]}}]}', None),
+        (b"[]", (), "the document: expected `object`, got `array`"),
+        (b"null", (), "the document: expected `object`, got `null`"),
+        (b'{"choices":1}', ("choices",), "choices: expected `array | null`, got `int`"),
+        (
+            b'{"choices":[{"delta":{"reasoning":1,"tool_calls":[{"function":"f"}]}}]}',
+            ("choices", 0, "delta", "tool_calls", 0, "function"),
+            "choices[0].delta.tool_calls[0].function: expected `object | null`, got `str`",
+        ),
+        (
+            b'{"usage":{"prompt_tokens":1e999}}',
+            ("usage", "prompt_tokens"),
+            "usage.prompt_tokens: number out of range",
+        ),
     ],
 )
-def test_another_shape_is_invalid_and_named(data: bytes, loc: Any) -> None:
+def test_another_shape_is_invalid_and_named(data: bytes, loc: Any, reason: str) -> None:
     with pytest.raises(InvalidChunk) as caught:
         wire.decode(data)
-    deep = ("choices", 0, "delta", "tool_calls", 0, "function", "name")
-    assert caught.value.errors()[0]["loc"] == (deep if loc is None else loc)
+    error = {"type": "wrong_type", "loc": loc, "msg": reason}
+    assert caught.value.errors() == [error]
+    assert str(caught.value) == reason
     assert caught.value.data == data
+
+
+DEEP = b"[" * 5000 + b"]" * 5000
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b'{"x":"\xff"}', b'{"x":' * 5000, b"\xff", '"\ud800"'],
+    [b"", b"{", b'{"x":"\xff"}', b'{"x":' * 5000, b"\xff", '"\ud800"', b'{"id":' + DEEP + b"}"],
 )
 def test_what_is_no_json_is_invalid(data: Any) -> None:
     with pytest.raises(InvalidChunk, match="not a JSON document") as caught:
@@ -188,6 +326,11 @@ def test_another_type_is_a_type_error(data: Any) -> None:
             "a",
             "hm",
         ),
+        ('{"content":1,"reasoning":true}', "", ""),
+        ('{"content":{"text":"a"},"reasoning":{"text":"b"}}', "a", "b"),
+        ('{"content":{"thinking":{"text":"c"}},"reasoning_content":[{"text":"d"}]}', "", "d"),
+        ('{"content":{"thinking":{"text":["e",{"text":"f"}]}},"reasoning":null}', "", "f"),
+        ('{"content":{"text":{"thinking":"g"}}}', "", ""),
     ],
 )
 def test_text_of_a_delta_whatever_its_shape(delta: str, text: str, reasoning: str) -> None:
@@ -198,10 +341,30 @@ def test_text_of_a_delta_whatever_its_shape(delta: str, text: str, reasoning: st
     assert (made.text, made.reasoning_text) == (text, reasoning)
 
 
+def test_the_text_of_parts_in_parts_has_no_depth_limit() -> None:
+    parts: Any = "deep"
+    for _ in range(10_000):
+        parts = {"text": [parts, {"text": parts}] if parts == "deep" else parts}
+    assert wire.DeltaMessage(content=parts).text == "deep"
+    assert wire.DeltaMessage(reasoning=parts).reasoning_text == "deep"
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [("0", 0), ("7", 7), ('"7"', 7), ("null", 3), ('"x"', 3), ("[]", 3), ("true", 3)],
+)
+def test_the_index_of_a_choice_or_its_position(index: str, expected: int) -> None:
+    choices = wire.decode(f'{{"choices":[{{"index":{index}}}]}}').choices
+    assert choices
+    assert choices[0].index_or(3) == expected
+    assert wire.ChatCompletionResponseStreamChoice().index_or(3) == 3
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         ('{"choices":[],"usage":{"prompt_tokens":1}}', True),
+        ('{"choices":[],"usage":[1]}', False),
         ('{"choices":null,"usage":{}}', True),
         ('{"usage":{}}', True),
         ('{"choices":[],"usage":null}', False),

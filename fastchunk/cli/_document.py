@@ -1,17 +1,18 @@
 r"""One event's JSON document, looked at key by key.
 
 In:  a document's bytes, and the Structs that it is meant for.
-Out: its values with what parsers disagree on; the keys that a Struct does not know; what a round
+Out: its values, and what parsers disagree on; the keys that a Struct does not know; what a round
 trip has dropped or changed.
-Cost: some 10 µs for a chunk.
 
-Places are written without list positions, `choices[].delta`, so that what every chunk has is one
-place and not many.
+Places are written without positions in lists, `choices[].delta`, so that what every chunk has is
+one place and not many.
 
     >>> from fastchunk import wire
     >>> document = parse(b'{"choices":[{"delta":{"a":1,"a":2}}]}')
-    >>> document.repeated, list(unknown_keys(document.value, wire.ChatCompletionStreamResponse))
-    (['a'], [('DeltaMessage', 'choices[].delta.a')])
+    >>> document.repeated
+    ['a']
+    >>> list(find_unknown_keys(document.value, wire.ChatCompletionStreamResponse))
+    [('DeltaMessage', 'choices[].delta.a')]
 """
 
 from __future__ import annotations
@@ -20,92 +21,83 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from msgspec import Struct, inspect
 
-from fastchunk import _coerce
-
-__all__ = ["Document", "NotJSON", "parse", "round_trip_losses", "unknown_keys"]
+__all__ = ["Document", "find_losses", "find_unknown_keys", "parse"]
 
 _PLAIN_KEY = re.compile(r"[\w-]{1,64}")
 _LONGEST_KEY = 64
 
 
-class NotJSON(Exception):
-    """The data is no JSON document; the message says where."""
-
-
 class Document(NamedTuple):
-    """A parsed document; the last of duplicate keys counts."""
+    """A parsed document; where a key is repeated, the last value counts."""
 
     value: Any
     repeated: list[str]
     """The keys that occur more than once in one object."""
     constants: list[str]
-    """`NaN`, `Infinity` and `-Infinity`, which JSON does not have, as often as they occur."""
+    """Every `NaN`, `Infinity` and `-Infinity`, which JSON does not have."""
 
 
 def parse(data: bytes) -> Document:
     """Parse a document.
 
-    Raises `NotJSON`, and `RecursionError` for one that is nested too deeply.
+    Raises `ValueError` if it is not JSON, and `RecursionError` if it is nested too deeply.
     """
     repeated: list[str] = []
     constants: list[str] = []
 
-    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                repeated.append(_shown(key))
+                repeated.append(_write_key(key))
             found[key] = value
         return found
 
-    def constant(name: str) -> str:
+    def note_constant(name: str) -> str:
         constants.append(name)
-        return name
+        return name  # a NaN would differ from itself when a round trip is compared
 
-    try:
-        text = data.decode()
-        value = json.loads(
-            text, object_pairs_hook=object_of, parse_constant=constant, parse_int=_int
-        )
-    except UnicodeDecodeError as error:
-        raise NotJSON(f"invalid UTF-8 at offset {error.start} of the data") from error
-    except json.JSONDecodeError as error:
-        offset = len(text[: error.pos].encode())
-        raise NotJSON(f"{error.msg.lower()} at offset {offset} of the data") from error
+    value = json.loads(
+        data.decode(),  # bytes would be taken for UTF-16 or UTF-32 if they looked like it
+        object_pairs_hook=make_object,
+        parse_constant=note_constant,
+        parse_int=_parse_int,
+    )
     return Document(value, repeated, constants)
 
 
-def _int(digits: str) -> int | str:
+def _parse_int(digits: str) -> int | str:
     try:
         return int(digits)
-    except ValueError:  # more digits than the interpreter takes
+    except ValueError:  # more digits than the interpreter converts
         return digits
 
 
-def unknown_keys(
+def find_unknown_keys(
     value: Any, struct_type: type[Struct], place: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """Yield the keys that a Struct and those below it do not have: the Struct's name, the place."""
+    """Yield each key that a Struct, or one below it, lacks: the Struct's name, the key's place."""
     if isinstance(value, list):
         for item in value:
-            yield from unknown_keys(item, struct_type, f"{place}[]")
+            yield from find_unknown_keys(item, struct_type, f"{place}[]")
     elif isinstance(value, dict):
-        known = _below(struct_type)
+        known = _structs_by_key(struct_type)
         for key, item in value.items():
             if key not in known:
-                yield struct_type.__name__, _joined(place, key)
+                yield struct_type.__name__, _join_place(place, key)
             elif (inner := known[key]) is not None:
-                yield from unknown_keys(item, inner, _joined(place, key))
+                yield from find_unknown_keys(item, inner, _join_place(place, key))
 
 
 @cache
-def _below(struct_type: type[Struct]) -> dict[str, type[Struct] | None]:
+def _structs_by_key(struct_type: type[Struct]) -> dict[str, type[Struct] | None]:
     """Map each key of a Struct to the Struct that its values, or their items, are."""
-    return {field.encode_name: _struct_in(field.type) for field in _coerce.fields(struct_type)}
+    info = cast(inspect.StructType, inspect.type_info(struct_type))
+    return {field.encode_name: _struct_in(field.type) for field in info.fields}
 
 
 def _struct_in(info: inspect.Type) -> type[Struct] | None:
@@ -118,28 +110,28 @@ def _struct_in(info: inspect.Type) -> type[Struct] | None:
     return None
 
 
-def round_trip_losses(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what a round trip has `drops` or `changes`, and where; additions are no losses."""
+def find_losses(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a round trip `drops` or `changes`, and where; what it adds is not lost."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key, value in before.items():
-            inner = _joined(place, key)
+            inner = _join_place(place, key)
             if key in after:
-                yield from round_trip_losses(value, after[key], inner)
+                yield from find_losses(value, after[key], inner)
             else:
                 yield "drops", inner
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for one, other in zip(before, after, strict=True):
-            yield from round_trip_losses(one, other, f"{place}[]")
-    elif before != after or type(before) is not type(after):
+            yield from find_losses(one, other, f"{place}[]")
+    elif before != after or type(before) is not type(after):  # 1 and 1.0 are equal
         yield "changes", place
 
 
-def _joined(place: str, key: str) -> str:
-    return f"{place}.{_shown(key)}" if place else _shown(key)
+def _join_place(place: str, key: str) -> str:
+    return f"{place}.{_write_key(key)}" if place else _write_key(key)
 
 
-def _shown(key: str) -> str:
-    """Write a key so that a place stays readable: quoted where it is no plain name, and cut."""
+def _write_key(key: str) -> str:
+    """Write a key so that a place stays readable: quoted where it is not a plain name, and cut."""
     if _PLAIN_KEY.fullmatch(key):
         return key
     return json.dumps(key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…")

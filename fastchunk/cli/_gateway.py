@@ -1,8 +1,7 @@
-"""`fastchunk gateway`: the options of the gateway as the options of a command.
+"""`fastchunk gateway`: the gateway's options as the options of a command.
 
-In:  what was given on the command line; keys come from the environment, where `ps` does not show
-them.
-Out: a gateway that runs until it is told to end.
+In:  what was given on the command line; keys come from the environment, which `ps` does not show.
+Out: a gateway that runs until it is told to stop.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Any
 
 import typer
 
-from ._output import CANNOT_LISTEN, complain
+from ._output import CANNOT_LISTEN, print_message
 
-__all__ = ["aliases_of", "run"]
+__all__ = ["check_port", "parse_aliases", "run"]
 
 
-def aliases_of(pairs: Iterable[str]) -> dict[str, str]:
-    """Turn `NAME=MODEL`, as often as it was given, into a mapping."""
+def parse_aliases(pairs: Iterable[str]) -> dict[str, str]:
+    """Turn every `NAME=MODEL` that was given into one mapping."""
     aliases = {}
     for pair in pairs:
         name, equals, model = pair.partition("=")
@@ -30,20 +29,27 @@ def aliases_of(pairs: Iterable[str]) -> dict[str, str]:
     return aliases
 
 
+def check_port(port: int) -> int:
+    """Refuse a number that is not a port; typer's own range would clutter the help."""
+    if not 0 <= port <= 65535:
+        raise typer.BadParameter(f"a port is a number from 0 to 65535, not {port}")
+    return port
+
+
 def run(
     upstream: str | None, options: dict[str, Any], *, demo: bool, host: str, **where: Any
 ) -> None:
-    """Run the gateway; options that are None were not given, and have the gateway's defaults."""
+    """Run the gateway with `options`, which are fields of its `Settings`."""
     if demo == (upstream is not None):
         raise typer.BadParameter("give either --upstream URL or --demo")
+    # Imported here: the other commands need neither the gateway's extra nor the time it takes.
     try:
         from fastchunk.gateway import Settings, serve  # noqa: PLC0415
         from fastchunk.gateway.server import with_keys  # noqa: PLC0415
     except ImportError as error:
         sys.exit(f"fastchunk: {error}")
-    given = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = Settings(upstream=upstream or "http://demo.invalid", **given)
+        settings = Settings(upstream=upstream or "http://demo.invalid", **options)
         settings = with_keys(settings, os.environ)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -52,9 +58,9 @@ def run(
 
 
 def _check_host(host: str) -> None:
-    """Refuse what no host can be named, which uvicorn would pass on as an exception."""
+    """Refuse what cannot be the name of a host: uvicorn would answer it with a traceback."""
     try:
         host.encode("idna")
     except UnicodeError as error:
-        complain(f"cannot listen on {host}: {error}")
+        print_message(f"cannot listen on {host}: {error}")
         raise typer.Exit(CANNOT_LISTEN) from error

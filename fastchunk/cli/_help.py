@@ -4,70 +4,101 @@ from __future__ import annotations
 
 import re
 
+from fastchunk.sse import MAX_EVENT_SIZE
+
 __all__ = ["CHECK", "GATEWAY", "READ"]
 
 
-def _flowing(text: str) -> str:
-    """Join the lines of a paragraph, which are shown as they are; indented lines stay apart."""
+def _fill(text: str) -> str:
+    """Join the lines of each paragraph, for the terminal to wrap; indented lines stay apart."""
     return re.sub(r"(?<=\S)\n(?=\S)", " ", text.strip())
 
 
-READ = _flowing("""
-Show a stream: its text as it comes, or one of the other views.
+_EXIT_STATUS = """
+[bold]Exit status[/]
+  0    {fine}
+  1    {problem}
+  2    wrong usage, or input or output that fails
+  130  interrupted
+  141  nobody reads the output any more
+"""
 
-It is read up to [DONE]. What is wrong with it is said on standard error.
+READ = _fill(
+    """
+Show a stream: its text as it comes, or another view of it.
+
+It is read up to [DONE]. Its problems, which are those of [bold]fastchunk check[/], go to standard
+error.
 
 [bold]Examples[/]
-  curl -N URL | fastchunk read -
+  curl -sSN URL | fastchunk read -
   fastchunk read --json stream.sse | jq .choices
   fastchunk read --answer stream.sse
   fastchunk read --stats stream.sse
+"""
+    + _EXIT_STATUS.format(fine="no problem", problem="a problem")
+)
 
-[bold]Exit status[/]
-  0  the stream is whole
-  1  it carries an error, or what is no chunk, or is truncated
-  2  wrong usage, or what cannot be read or written
-  130, 141  interrupted; nobody takes the output any more
-""")
+CHECK = _fill(
+    f"""
+Report everything odd about a stream.
 
-CHECK = _flowing("""
-Report what is odd about a stream: one line each, with the event's number and its place.
+Each oddity is one line, with its event's number and its offset in bytes.
 
-A problem is what some client fails at, or loses something by: invalid-json, invalid-chunk,
-too-deep, too-large, duplicate-key, error-event, truncated, no-done, after-done.
+[bold]Problems[/] are what fastchunk cannot read:
+  invalid-json     the data of an event is not JSON
+  invalid-chunk    it is JSON, but does not have the shape of a chunk
+  error-event      the server sent an error
+  too-large        an event is larger than {MAX_EVENT_SIZE >> 20} MiB
+  truncated        the end came before [DONE], an error or every finish reason
+  no-event-stream  the input is something else, such as a JSON or HTML page
+  empty            there is no input
 
-A note is what clients ought to take in their stride, with its first place and its count:
-unknown-key (of fastchunk.wire); mirror-rejects, mirror-drops, mirror-changes (fastchunk.models, the
-model of Ray Serve); no-chunk, ignored-line, no-empty-line, carriage-return, bom.
+[bold]Notes[/] are what another client may trip over; each has its first place and its count:
+  no-done          the stream is complete, but without [DONE]
+  after-done       the input goes on after [DONE]
+  no-chunk         an event is neither a chunk nor an error
+  duplicate-key    an object has a key twice; parsers disagree on which counts
+  not-a-number     NaN or Infinity, which JSON does not have
+  too-deep         a document is nested too deeply to be looked at
+  unknown-key      fastchunk.wire does not know a key
+  mirror-rejects   fastchunk.models cannot read a chunk
+  mirror-drops     fastchunk.models does not write a value of a chunk again
+  mirror-changes   fastchunk.models writes a value of a chunk differently
+  ignored-line     a line is not a field of an event
+  no-empty-line    the last block lacks the empty line that ends it
+  carriage-return  lines end with CRLF or CR
+  bom              the stream begins with a byte order mark
+  more             there are too many different notes to count one by one
 
 [bold]Examples[/]
   fastchunk check stream.sse
-  curl -N URL | fastchunk check -
+  curl -sSN URL | fastchunk check -
   fastchunk check stream.sse | grep mirror-
   fastchunk check --json stream.sse | jq 'select(.level == "problem")'
+"""
+    + _EXIT_STATUS.format(
+        fine="no problem; with --strict, no note either",
+        problem="a problem; with --strict, a problem or a note",
+    )
+)
 
-[bold]Exit status[/]
-  0  no problem; with --strict, no note either
-  1  problems
-  2  wrong usage, or what cannot be read or written
-  130, 141  interrupted; nobody takes the output any more
-""")
+GATEWAY = _fill("""
+Run a streaming gateway in front of an OpenAI-compatible server.
 
-GATEWAY = _flowing("""
-Run a streaming gateway in front of an OpenAI-compatible server; needs the extra [bold]gateway[/].
-
-It relays what it reads until SIGTERM or SIGINT; open answers may then still finish.
+It needs the extra [bold]gateway[/], and runs until SIGTERM or SIGINT; open answers may then still
+finish.
 
 [bold]Examples[/]
   fastchunk gateway --demo
   fastchunk gateway --upstream http://127.0.0.1:8001 --alias fast=llama-3.1-8b
 
-[bold]Keys[/] come from the environment, where a list of processes does not show them:
-  FASTCHUNK_UPSTREAM_KEY  is sent to the upstream, in place of what the client sends
+[bold]Keys[/] come from the environment, because lists of processes show the command line:
+  FASTCHUNK_UPSTREAM_KEY  is sent to the upstream, instead of the client's key
   FASTCHUNK_CLIENT_KEY    is what clients have to send
 
 [bold]Exit status[/]
-  0  it was told to end
+  0  it was told to stop
   1  the extra is not installed
   2  wrong usage
   3  it cannot listen

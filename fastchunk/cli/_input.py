@@ -1,7 +1,7 @@
 """Where streams come from: a file, or what is piped in.
 
 In:  a path, or `-`.
-Out: what was read, as soon as there is something: never waiting for a buffer to be full.
+Out: what each read gives, as soon as it gives something: no read waits for a buffer to fill.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-__all__ = ["Unreadable", "reads"]
+__all__ = ["Unreadable", "read_input"]
 
-_SIZE = 65536
+_SIZE = 65536  # what a pipe holds
 
 
 class Unreadable(Exception):
     """The input cannot be read; the message says which and why."""
 
 
-def reads(path: str, before: Callable[[], None]) -> Iterator[bytes]:
-    """Yield what each read gives, up to the end; call `before` ahead of each, as it may wait.
+def read_input(path: str, before: Callable[[], None]) -> Iterator[bytes]:
+    """Yield what each read gives, until the input ends; call `before` ahead of each.
+
+    A read may wait for as long as the server thinks: `before` is for showing what came so far.
 
     Raises `Unreadable`.
     """
     name = "standard input" if path == "-" else path
     with ExitStack() as stack:
-        with _reporting(name):
-            file = stack.enter_context(_opened(path))
+        with _report_errors(name):
+            file = stack.enter_context(_open_input(path))
         while True:
             before()
-            with _reporting(name):
+            with _report_errors(name):
                 data = _read(file)
             if not data:
                 return
@@ -42,8 +44,8 @@ def reads(path: str, before: Callable[[], None]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[RawIOBase]:
-    """Give the file without a buffer, so that a read gives what there is."""
+def _open_input(path: str) -> Iterator[RawIOBase]:
+    """Open the file without a buffer, which would wait until it is full."""
     if path != "-":
         with Path(path).open("rb", buffering=0) as file:
             yield file
@@ -51,21 +53,22 @@ def _opened(path: str) -> Iterator[RawIOBase]:
         raise ValueError("it is closed")
     else:
         buffer: Any = sys.stdin.buffer
-        yield getattr(buffer, "raw", buffer)  # bytes in memory have no buffer
+        yield getattr(buffer, "raw", buffer)  # a stream in memory has no buffer to go around
 
 
 def _read(file: RawIOBase) -> bytes:
-    """Read at least a byte unless the input ends, even if reading does not block."""
+    """Read at least one byte unless the input ends."""
+    # A pipe that some other process has set to non-blocking gives None while it is empty.
     while (data := file.read(_SIZE)) is None:
         select([file], [], [])
     return data
 
 
 @contextmanager
-def _reporting(name: str) -> Iterator[None]:
+def _report_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise Unreadable(f"cannot read {name}: {error.strerror}") from error
-    except ValueError as error:  # also a path with a NUL in it
+    except ValueError as error:  # closed, or a path with a NUL in it
         raise Unreadable(f"cannot read {name}: {error}") from error

@@ -4,7 +4,7 @@ In:  text and documents, which servers wrote.
 Out: bytes on standard output, messages on standard error, and the exit status of a command that
 could not go on.
 
-    >>> visible("a\x1b[2J\r\n")
+    >>> escape_controls("a\x1b[2J\r\n")
     'a\\x1b[2J\\r\n'
 """
 
@@ -26,36 +26,37 @@ from ._input import Unreadable
 
 __all__ = [
     "CANNOT_LISTEN",
+    "FAILED",
     "INTERRUPTED",
-    "ODD",
     "PIPE_CLOSED",
-    "UNUSABLE",
+    "PROBLEM",
     "Output",
-    "complain",
-    "guarded",
-    "one_line",
-    "visible",
+    "escape_controls",
+    "escape_line",
+    "exit_cleanly",
+    "print_message",
+    "standard_output",
 ]
 
-ODD, UNUSABLE, CANNOT_LISTEN, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
+PROBLEM, FAILED, CANNOT_LISTEN, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 """Exit statuses; the last two are those of a shell for SIGINT and SIGPIPE."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_ENDS = re.compile("[\t\n\u2028\u2029]")
 
 
-def visible(text: str) -> str:
-    """Write control characters as escapes, so that no text can steer a terminal."""
+def escape_controls(text: str) -> str:
+    """Write control characters as escapes, so that no server's text can steer a terminal."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}".replace("\\x0d", "\\r"), text)
 
 
-def one_line(text: str) -> str:
-    """Do what `visible` does, and write line ends and tabs as escapes too."""
-    return visible(_LINE_ENDS.sub(lambda match: repr(match[0])[1:-1], text))
+def escape_line(text: str) -> str:
+    """Do what `escape_controls` does, and write line ends and tabs as escapes too."""
+    return escape_controls(_LINE_ENDS.sub(lambda match: repr(match[0])[1:-1], text))
 
 
 class Output:
-    """Standard output, with a memory of whether a line is begun."""
+    """Standard output, which knows whether its last line is still open."""
 
     def __init__(self) -> None:
         if sys.stdout is None:
@@ -64,83 +65,120 @@ class Output:
         self._file = sys.stdout.buffer
         self._is_terminal = sys.stdout.isatty()
         self._is_styled = console.color_system is not None and not console.legacy_windows
-        self._in_line = False
+        self._takes_messages = _is_standard_error_too(sys.stdout)
+        self._line_is_open = False
 
-    def text(self, text: str, style: str = "") -> None:
+    def write(self, text: str, style: str = "") -> None:
         """Write a piece of text."""
-        self._in_line = not text.endswith("\n")
+        self._line_is_open = not text.endswith("\n")
         if self._is_terminal:
-            text = visible(text)
+            text = escape_controls(text)
         if style and self._is_styled:
             text = Style.parse(style).render(text)
+        # A lone surrogate, which a server may send as an escape, has no UTF-8 form.
         self._file.write(text.encode(errors="backslashreplace"))
 
-    def line(self, text: str, style: str = "") -> None:
+    def write_line(self, text: str, style: str = "") -> None:
         """Write a line of its own."""
         self.end_line()
-        self.text(text, style)
+        self.write(text, style)
         self.end_line()
 
-    def document(self, data: bytes) -> None:
+    def write_document(self, data: bytes) -> None:
         """Write a JSON document on a line of its own; on a terminal, too, it stays JSON."""
         text = data.decode()
         if self._is_terminal:
             text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-        self.line(text)
+        self.write_line(text)
 
     def end_line(self) -> None:
-        """Go to the next line, unless none is begun."""
-        if self._in_line:
-            self.text("\n")
+        """Go to the next line, if one is open."""
+        if self._line_is_open:
+            self.write("\n")
 
     def flush(self) -> None:
         """Show what was written."""
         self._file.flush()
 
-    def complain(self, message: str) -> None:
-        """Write a message on standard error, where it does not fall into a line of the text."""
-        if self._is_terminal:
+    def print_message(self, message: str) -> None:
+        """Print a message on standard error, never in the middle of a line of the text."""
+        self.make_room()
+        self.flush()  # or the message would overtake the text that it is about
+        print_message(message)
+
+    def make_room(self) -> None:
+        """End the open line where messages appear in the same place as the text.
+
+        Where they do not, the text goes on unbroken: a file gets what the server said, exactly.
+        """
+        if self._takes_messages:
             self.end_line()
-        self.flush()
-        complain(message)
 
 
-def complain(message: str) -> None:
-    """Write a message on standard error, if anybody takes it."""
+@contextmanager
+def standard_output() -> Iterator[Output]:
+    """Give standard output to write to, and show at the end what was written."""
+    out = Output()
+    try:
+        yield out
+    except (KeyboardInterrupt, Unreadable):
+        out.make_room()  # a message comes next, or a shell's prompt
+        out.flush()
+        raise
+    out.flush()
+
+
+def _is_standard_error_too(stdout: TextIO) -> bool:
+    """Tell whether standard error leads to the same terminal, file or pipe."""
+    if sys.stderr is None:
+        return False
+    if stdout.isatty() and sys.stderr.isatty():
+        return True
+    try:
+        return os.path.sameopenfile(stdout.fileno(), sys.stderr.fileno())
+    except OSError:  # a stream in memory has no descriptor
+        return False
+
+
+def print_message(message: str) -> None:
+    """Print a message on standard error, if anybody reads it."""
     with suppress(OSError):
-        typer.echo(f"fastchunk: {one_line(message)}", err=True)
+        typer.echo(f"fastchunk: {escape_line(message)}", err=True)
     _flush(sys.stderr)
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def exit_cleanly() -> Iterator[None]:
     """Turn what ends a command early into its message and its exit status."""
     try:
         yield
     except KeyboardInterrupt:
-        _leave(INTERRUPTED)
+        _exit(INTERRUPTED)
     except BrokenPipeError:
-        _leave(PIPE_CLOSED)
+        _exit(PIPE_CLOSED)
     except Unreadable as error:
-        complain(str(error))
-        _leave(UNUSABLE)
+        print_message(str(error))
+        _exit(FAILED)
     except OSError as error:
-        complain(error.strerror or str(error))
-        _leave(UNUSABLE)
+        print_message(error.strerror or str(error))
+        _exit(FAILED)
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # rich and typer make it a 1
-            _leave(PIPE_CLOSED)
+        if isinstance(end.__context__, BrokenPipeError):  # rich and typer turn it into status 1
+            _exit(PIPE_CLOSED)
         raise
 
 
-def _leave(status: int) -> NoReturn:
+def _exit(status: int) -> NoReturn:
     _flush(sys.stdout)
     _flush(sys.stderr)
     raise SystemExit(status)
 
 
 def _flush(file: TextIO | None) -> None:
-    """Write what is pending; drop it where nobody takes it, as Python's end would fail at it."""
+    """Write what is pending; drop it where nobody reads it.
+
+    Python flushes once more as it exits, and prints a traceback of its own if that fails.
+    """
     if file is not None:
         try:
             file.flush()

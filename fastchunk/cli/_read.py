@@ -10,38 +10,42 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-import msgspec
-from msgspec import Raw
+from msgspec import Raw, UnsetType
 
-from fastchunk import wire
-from fastchunk.accumulate import Accumulator
-from fastchunk.codec import encode
-from fastchunk.errors import UpstreamError
+from fastchunk import Accumulator, encode, wire
+from fastchunk.codec import encode_tree
 
-from ._document import NotJSON, parse, unknown_keys
-from ._input import reads
-from ._output import Output, one_line
-from ._reading import Item, Reading
-from ._tally import Tally, times
+from ._document import find_unknown_keys, parse
+from ._input import read_input
+from ._output import Output, escape_line, standard_output
+from ._reading import Item, Reading, format_place
+from ._tally import Tally, format_count
 
 __all__ = ["Answer", "Documents", "Stats", "Text", "View", "show"]
 
 
-def show(path: str, view_of: Callable[[Output], View]) -> bool:
-    """Show the stream at `path` up to `[DONE]`, as it comes; tell whether nothing was wrong."""
-    out, reading, whole = Output(), Reading(), True
-    view = view_of(out)
-    for item in reading.items(reads(path, before=out.flush)):
-        view.take(item)
-        if item.fault:
-            sender = "the server's error: " if isinstance(item.fault, UpstreamError) else ""
-            out.complain(f"{item.place}: {sender}{item.fault}")
-            whole = False
-        if reading.seen.done:
-            break
-    view.end(reading)
-    out.flush()
-    return whole
+def show(path: str, make_view: Callable[[Output], View]) -> int:
+    """Show the stream at `path` up to `[DONE]`, as it comes; return how many problems it has."""
+    problems = 0
+    with standard_output() as out:
+        reading, view = Reading(), make_view(out)
+        for item in reading.items(read_input(path, before=out.flush)):
+            view.take(item)
+            if item.fault:
+                problems += 1
+                out.print_message(_describe(item))
+            if reading.stream.done:
+                break
+        view.end(reading)
+    return problems
+
+
+def _describe(item: Item) -> str:
+    """Write an item's fault with its place, unless that is just the beginning of the input."""
+    message = item.fault.message if item.fault else ""
+    if item.event is None and item.offset == 0:
+        return message
+    return f"{format_place(item.offset, item.event)}: {message}"
 
 
 class View(Protocol):
@@ -57,22 +61,23 @@ class View(Protocol):
 class Text:
     """The text of the deltas, live.
 
-    A section is what one choice says in one way: its answer, its reasoning, one tool call. Each
-    begins on a line of its own with a label, but for the first, if that is the only answer's text.
+    A section is what one choice says in one channel: its answer, its reasoning, one tool call. Each
+    section begins on a new line with a label, except the first one if it is choice 0's answer: most
+    streams are nothing else, and their text needs no label.
     """
 
     def __init__(self, out: Output) -> None:
         self._out = out
         self._section: tuple[int, str] | None = None
         self._call_id = ""
-        self._several = False
+        self._several = False  # whether a choice other than 0 has come
         self._begun = False
 
     def take(self, item: Item) -> None:
         """Show what a chunk adds."""
         choices = item.chunk.choices if item.chunk else None
         for position, choice in enumerate(choices or ()):
-            index = choice.index if isinstance(choice.index, int) else position
+            index = choice.index_or(position)
             self._several = self._several or index != 0
             if choice.delta:
                 self._show(index, choice.delta)
@@ -82,43 +87,48 @@ class Text:
         self._out.end_line()
 
     def _show(self, index: int, delta: wire.DeltaMessage) -> None:
-        self._piece(index, "reasoning", delta.reasoning_text, "dim")
-        self._piece(index, "answer", delta.text)
-        self._piece(index, "refusal", delta.refusal or "")
+        self._show_piece(index, "reasoning", delta.reasoning_text, "dim")
+        self._show_piece(index, "answer", delta.text)
+        self._show_piece(index, "refusal", _text_in(delta.refusal))
         if delta.function_call:
-            self._call(index, "function call", delta.function_call)
+            self._show_call(index, "function call", delta.function_call)
         for position, call in enumerate(delta.tool_calls or ()):
-            kind = f"tool call {call.index if isinstance(call.index, int) else position}"
+            channel = f"tool call {call.index if isinstance(call.index, int) else position}"
             if call.function:
-                if call.function.name and call.id and call.id != self._call_id:
-                    self._call_id, self._section = call.id, None  # another one, whatever its index
-                self._call(index, kind, call.function)
+                # Some servers give every call the index 0: a new id with a name is a new call.
+                call_id = _text_in(call.id)
+                if call.function.name and call_id not in {"", self._call_id}:
+                    self._call_id, self._section = call_id, None
+                self._show_call(index, channel, call.function)
             if call.custom and call.custom != Raw(b"null"):
-                self._piece(index, kind, bytes(call.custom).decode())
+                self._show_piece(index, channel, bytes(call.custom).decode())
 
-    def _call(self, index: int, kind: str, function: wire.DeltaFunctionCall) -> None:
-        if function.name and self._section != (index, kind):
-            self._begin(index, kind, f"{kind}: {function.name}")
-        arguments = function.arguments or ""
-        if isinstance(arguments, dict):
-            arguments = msgspec.json.encode(arguments).decode()
-        self._piece(index, kind, arguments)
+    def _show_call(self, index: int, channel: str, function: wire.DeltaFunctionCall) -> None:
+        # Some servers repeat the name in every piece: it begins a section only once.
+        if (name := _text_in(function.name)) and self._section != (index, channel):
+            self._begin_section(index, channel, f"{channel}: {name}")
+        arguments = function.arguments
+        if isinstance(arguments, (str, UnsetType)) or arguments is None:
+            arguments = arguments or ""
+        else:  # an object at once
+            arguments = encode_tree(arguments).decode()
+        self._show_piece(index, channel, arguments)
 
-    def _piece(self, index: int, kind: str, text: str, style: str = "") -> None:
+    def _show_piece(self, index: int, channel: str, text: str, style: str = "") -> None:
         if not text:
             return
-        if self._section != (index, kind):
-            self._begin(index, kind, kind)
-        self._out.text(text, style)
+        if self._section != (index, channel):
+            self._begin_section(index, channel, channel)
+        self._out.write(text, style)
 
-    def _begin(self, index: int, kind: str, label: str) -> None:
+    def _begin_section(self, index: int, channel: str, label: str) -> None:
         self._out.end_line()
         choice = f"choice {index}" if self._several else ""
-        if kind == "answer" and not self._begun:
+        if channel == "answer" and not self._begun:
             label = ""
-        if shown := ", ".join(filter(None, (choice, label))):
-            self._out.text(f"[{one_line(shown)}] ", "bold")
-        self._section, self._begun = (index, kind), True
+        if heading := ", ".join(filter(None, (choice, label))):
+            self._out.write(f"[{escape_line(heading)}] ", "bold")
+        self._section, self._begun = (index, channel), True
 
 
 class Documents:
@@ -128,12 +138,13 @@ class Documents:
         self._out = out
 
     def take(self, item: Item) -> None:
-        """Write a chunk; a line end in a document is white space between its tokens."""
+        """Write a chunk's document."""
         if item.chunk is not None and item.data is not None:
-            self._out.document(item.data.replace(b"\n", b" "))
+            # JSON has no line end inside a string: one in the data is space between tokens.
+            self._out.write_document(item.data.replace(b"\n", b" "))
 
     def end(self, reading: Reading) -> None:
-        """Do nothing: all is written."""
+        """Do nothing: every document is written already."""
 
 
 class Answer:
@@ -150,7 +161,7 @@ class Answer:
 
     def end(self, reading: Reading) -> None:  # noqa: ARG002
         """Write what the chunks add up to."""
-        self._out.document(encode(self._answer.result()))
+        self._out.write_document(encode(self._answer.result()))
 
 
 class Stats:
@@ -158,35 +169,55 @@ class Stats:
 
     def __init__(self, out: Output) -> None:
         self._out = out
+        self._chunks = 0
+        self._finish_reasons: dict[int, str] = {}
+        self._usage: wire.UsageInfo | None = None
         self._unknown: Tally[tuple[str, str]] = Tally()
 
     def take(self, item: Item) -> None:
-        """Count the keys that `wire` does not know."""
+        """Count a chunk, and its keys that `wire` does not know."""
         if item.chunk is None or item.data is None:
             return
-        with suppress(NotJSON, RecursionError):  # what only `wire` can read has no keys to count
+        self._chunks += 1
+        if isinstance(item.chunk.usage, wire.UsageInfo):
+            self._usage = item.chunk.usage
+        for position, choice in enumerate(item.chunk.choices or ()):
+            if reason := _text_in(choice.finish_reason):
+                self._finish_reasons[choice.index_or(position)] = reason
+        with suppress(RecursionError):  # `wire` skips an unknown value however deeply it is nested
             value = parse(item.data).value
-            for found in unknown_keys(value, wire.ChatCompletionStreamResponse):
+            for found in find_unknown_keys(value, wire.ChatCompletionStreamResponse):
                 self._unknown.add(found, item)
 
     def end(self, reading: Reading) -> None:
         """Write it all."""
-        seen = reading.seen
-        self._row("bytes", str(reading.size))
-        self._row("events", str(reading.events))
-        self._row("chunks", str(seen.chunks))
-        self._row("invalid", str(seen.invalid))
-        self._row("ended", reading.how_it_ended)
-        for index, reason in sorted(seen.finish_reasons.items()):
-            self._row("finish reason", f"choice {index}: {reason}")
-        if seen.usage:
-            self._row("usage", encode(seen.usage).decode())
+        self._write_row("bytes", str(reading.size))
+        self._write_row("events", str(reading.events))
+        self._write_row("chunks", str(self._chunks))
+        self._write_row("invalid", str(reading.stream.invalid))
+        self._write_row("ended", _describe_end(reading))
+        for index, reason in sorted(self._finish_reasons.items()):
+            self._write_row("finish reason", f"choice {index}: {reason}")
+        if self._usage:
+            self._write_row("usage", encode(self._usage).decode())
         for (struct, place), found in self._unknown.entries.items():
-            self._row("unknown key", f"{struct}: {place}{times(found.count)}")
+            self._write_row("unknown key", f"{struct}: {place}{format_count(found.count)}")
         if rest := self._unknown.others:
-            self._row("unknown key", f"others{times(rest.count)}")
+            self._write_row("unknown key", f"others{format_count(rest.count)}")
 
-    def _row(self, name: str, value: str) -> None:
-        self._out.text(f"{name:<15}", "dim")
-        self._out.text(one_line(value))
+    def _write_row(self, name: str, value: str) -> None:
+        self._out.write(f"{name:<15}", "dim")
+        self._out.write(escape_line(value))
         self._out.end_line()
+
+
+def _describe_end(reading: Reading) -> str:
+    if reading.truncated:
+        return "truncated"
+    done = "[DONE]" if reading.stream.done else "without [DONE]"
+    return done if reading.stream.error is None else f"an error, {done}"
+
+
+def _text_in(value: object) -> str:
+    """Return a text of a chunk; `wire` holds whatever a server sends in its place."""
+    return value if isinstance(value, str) else ""

@@ -8,19 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import fastchunk
+from fastchunk.sse import MAX_EVENT_SIZE
 
 from . import _check, _gateway, _help, _read
-from ._output import ODD, Output, guarded
+from ._output import PROBLEM, Output, exit_cleanly
 
 __all__ = ["app"]
 
+_FLAG = ""  # the value that the help shows for an option that takes none; typer's is `<bool>`
+
+
+def _show_as_flag(option: Any) -> Any:
+    """Change the help option, which typer makes by itself."""
+    option.metavar = _FLAG
+    return option
+
+
+class _Command(TyperCommand):
+    def get_help_option(self, ctx: Any) -> Any:
+        return _show_as_flag(super().get_help_option(ctx))
+
+
+class _Group(TyperGroup):
+    def get_help_option(self, ctx: Any) -> Any:
+        return _show_as_flag(super().get_help_option(ctx))
+
+
 app = typer.Typer(
-    help="Look at streamed chat completions, and relay them.",
+    cls=_Group,
+    help="Read and check streamed chat completions, or relay them.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,7 +52,12 @@ app = typer.Typer(
 )
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A recorded stream, or - for what is piped in.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        readable=False,  # opening it says why it cannot be read, in one line
+        help="A recorded stream, or - for standard input.",
+    ),
 ]
 
 
@@ -40,29 +68,39 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def fastchunk_itself(
+def take_own_options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+            "--version",
+            metavar=_FLAG,
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
-    """Take what is no command's own option."""
+    """Take the options of `fastchunk` itself."""
 
 
-@app.command(help=_help.READ)
+@app.command(cls=_Command, help=_help.READ)
 def read(
     file: File,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print every chunk as it was received, one a line.")
+        bool,
+        typer.Option("--json", metavar=_FLAG, help="Print each chunk as received, one a line."),
     ] = False,
     answer: Annotated[
-        bool, typer.Option("--answer", help="Print what the chunks add up to, as JSON.")
+        bool,
+        typer.Option("--answer", metavar=_FLAG, help="Print the whole answer, as JSON."),
     ] = False,
     stats: Annotated[
         bool,
-        typer.Option("--stats", help="Print what it consists of, and the keys that wire lacks."),
+        typer.Option(
+            "--stats",
+            metavar=_FLAG,
+            help="Print counts, how it ended, its usage, and the keys that wire does not know.",
+        ),
     ] = False,
 ) -> None:
     """Run `fastchunk read`."""
@@ -75,23 +113,26 @@ def read(
         view = _read.Answer
     elif stats:
         view = _read.Stats
-    with guarded():
-        whole = _read.show(file, view)
-    raise typer.Exit(0 if whole else ODD)
+    with exit_cleanly():
+        problems = _read.show(str(file), view)
+    raise typer.Exit(PROBLEM if problems else 0)
 
 
-@app.command(help=_help.CHECK)
+@app.command(cls=_Command, help=_help.CHECK)
 def check(
     file: File,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line, for scripts.")
+        bool,
+        typer.Option("--json", metavar=_FLAG, help="Print JSON for scripts, one object a line."),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for notes, too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", metavar=_FLAG, help="Exit with 1 for notes, too.")
+    ] = False,
 ) -> None:
     """Run `fastchunk check`."""
-    with guarded():
-        found = _check.show(file, as_json=as_json)
-    raise typer.Exit(ODD if found.problems or (strict and found.notes) else 0)
+    with exit_cleanly():
+        found = _check.report(str(file), as_json=as_json)
+    raise typer.Exit(PROBLEM if found.problems or (strict and found.notes) else 0)
 
 
 class LogLevel(str, Enum):
@@ -103,64 +144,80 @@ class LogLevel(str, Enum):
     debug = "debug"
 
 
-@app.command(help=_help.GATEWAY)
+# The defaults are those of the gateway's `Settings`, written out: importing it needs its extra.
+@app.command(cls=_Command, help=_help.GATEWAY)
 def gateway(  # noqa: PLR0913, PLR0917
     upstream: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="The server's base URL, up to and without /v1."),
+        str | None, typer.Option(metavar="URL", help="The server's base URL, without /v1.")
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Answer from a built-in upstream; needs no network.")
+        bool,
+        typer.Option(
+            "--demo", metavar=_FLAG, help="Answer from a built-in upstream; needs no network."
+        ),
     ] = False,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            metavar="PORT",
+            callback=_gateway.check_port,
+            help="The port to listen on; 0 takes a free one.",
+        ),
+    ] = 8000,
     alias: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=MODEL", help="Serve the upstream's MODEL as NAME; may be given again."
+            metavar="NAME=MODEL", help="Serve the upstream's MODEL as NAME; repeat it for more."
         ),
     ] = None,
     strip_usage: Annotated[
-        bool | None,
-        typer.Option("--strip-usage", help="Ask for every usage; pass it on to who asked."),
-    ] = None,
+        bool,
+        typer.Option(
+            "--strip-usage",
+            metavar=_FLAG,
+            help="Ask for usage in every request; remove it for clients that did not ask.",
+        ),
+    ] = False,
     connect_timeout: Annotated[
-        float | None,
-        typer.Option(show_default="10", help="Seconds that connecting upstream may take."),
-    ] = None,
+        float,
+        typer.Option(metavar="SECONDS", help="How long connecting to the upstream may take."),
+    ] = 10,
     read_timeout: Annotated[
-        float | None,
-        typer.Option(show_default="600", help="Seconds that the upstream may be silent."),
-    ] = None,
+        float, typer.Option(metavar="SECONDS", help="How long the upstream may be silent.")
+    ] = 600,
     request_timeout: Annotated[
-        float | None,
-        typer.Option(show_default="60", help="Seconds that a client may be silent in a request."),
-    ] = None,
+        float,
+        typer.Option(metavar="SECONDS", help="How long a client may be silent in a request."),
+    ] = 60,
     keep_alive: Annotated[
-        float | None,
-        typer.Option(show_default="15", help="Seconds of silence, then a comment to the client."),
-    ] = None,
+        float,
+        typer.Option(metavar="SECONDS", help="The silence after which a client gets a comment."),
+    ] = 15,
     max_streams: Annotated[
-        int | None,
-        typer.Option(show_default="1000", help="Chat completions that may be open at once."),
-    ] = None,
+        int,
+        typer.Option(metavar="COUNT", help="How many chat completions may be open at once."),
+    ] = 1000,
     max_event_size: Annotated[
-        int | None,
-        typer.Option(show_default="16777216", help="Bytes that an event of a stream may have."),
-    ] = None,
+        int, typer.Option(metavar="BYTES", help="The largest event of a stream.")
+    ] = MAX_EVENT_SIZE,
     max_request_size: Annotated[
-        int | None,
-        typer.Option(show_default="67108864", help="Bytes that a request may have."),
-    ] = None,
+        int, typer.Option(metavar="BYTES", help="The largest request.")
+    ] = 64 * 1024 * 1024,
     shutdown_timeout: Annotated[
-        float | None,
-        typer.Option(show_default="30", help="Seconds for open answers once it is to end."),
-    ] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="What is logged at least.")] = LogLevel.info,
+        float,
+        typer.Option(metavar="SECONDS", help="How long open answers may take to finish."),
+    ] = 30,
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(metavar="LEVEL", help="The lowest level to log: error, warning, info, debug."),
+    ] = LogLevel.info,
 ) -> None:
     """Run `fastchunk gateway`."""
     options = {
-        "aliases": _gateway.aliases_of(alias or ()),
+        "aliases": _gateway.parse_aliases(alias or ()),
         "strip_usage": strip_usage,
         "connect_timeout": connect_timeout,
         "read_timeout": read_timeout,

@@ -2,10 +2,10 @@
 
 In:  `Settings`.
 Out: an ASGI application (`create_app`), or a running server (`serve`).
-Cost: per read from the upstream one call of `Relay.feed` and one write to the client; no task, no
-timer and no lock of its own.
+Cost: for each read from the upstream, one call of `Relay.feed` and one write to the client. A
+stream has no queue and no lock of its own.
 
-It imports fastchunk as any user does; the rest of fastchunk does not know about it.
+The gateway imports fastchunk as any user does; the rest of fastchunk does not know about it.
 """
 
 try:
@@ -21,6 +21,6 @@ except ImportError as error:
 
 from .app import create_app
 from .server import serve
-from .settings import Settings
+from .settings import Settings, with_keys
 
-__all__ = ["Settings", "create_app", "serve"]
+__all__ = ["Settings", "create_app", "serve", "with_keys"]

@@ -1,7 +1,7 @@
-"""The client's side: its request's body, and whether it is still there.
+"""The client's side of a request: its body, and whether it is still connected.
 
 In:  ASGI's `receive`.
-Out: the body, or work that is cancelled when the client leaves.
+Out: the body; or the result of work that is cancelled when the client disconnects.
 """
 
 from __future__ import annotations
@@ -14,34 +14,41 @@ from starlette.types import Receive, Scope
 
 from ._failure import Failure
 
-__all__ = ["LOOK", "ClientLeft", "Upload", "left", "read_body", "while_connected"]
+__all__ = [
+    "CHECK_INTERVAL",
+    "ClientDisconnected",
+    "Upload",
+    "read_body",
+    "until_disconnect",
+    "while_connected",
+]
 
 T = TypeVar("T")
 
-LOOK = 5.0
-"""The seconds between two looks at whether a client has left whose request is not taken."""
+CHECK_INTERVAL = 5.0
+"""While an upload is stalled, the gateway checks every so many seconds for a disconnect."""
 
 
-class ClientLeft(Exception):
+class ClientDisconnected(Exception):
     """The client has closed its connection."""
 
 
-async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
+async def read_body(receive: Receive, limit: int, timeout: float) -> bytes:
     """Read a request's body.
 
-    Raises `Failure` if it is larger than `limit` bytes or nothing comes for `patience` seconds, and
-    `ClientLeft`.
+    Raises `Failure` if the body is larger than `limit` bytes or the client is silent for `timeout`
+    seconds, and `ClientDisconnected`.
     """
     body = bytearray()
     more = True
     while more:
         try:
-            message = await asyncio.wait_for(receive(), patience)
+            message = await asyncio.wait_for(receive(), timeout)
         except asyncio.TimeoutError as error:
-            text = "the rest of the request did not come in time"
+            text = "the rest of the request did not arrive in time"
             raise Failure(408, "request_timeout", text, {"connection": "close"}) from error
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise ClientDisconnected
         body += message.get("body", b"")
         if len(body) > limit:
             text = f"the request is larger than {limit:,} bytes"
@@ -51,13 +58,16 @@ async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
 
 
 class Upload:
-    """A request's body that is passed on as it comes, while the client is watched."""
+    """A request's body that is passed on as it arrives.
 
-    def __init__(self, scope: Scope, receive: Receive, patience: float) -> None:
-        self.length = _length(scope)
-        """How long the body is, 0 if there is none; None if that is not known."""
+    One task iterates over the pieces while another awaits `receive`, which fills them in.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, timeout: float) -> None:
+        self.length = _content_length(scope)
+        """The body's length in bytes, 0 if there is none; None if it is unknown."""
         self._receive = receive
-        self._patience = patience
+        self._timeout = timeout
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -66,60 +76,64 @@ class Upload:
             yield piece
             self._pieces.task_done()
 
-    async def left(self) -> None:
-        """Receive the body, and return when the client has left.
+    async def receive(self) -> None:
+        """Receive the body; return when the client disconnects.
 
-        The next piece is received once the last one is taken. As only who receives learns that the
-        client has left, one more is received every `LOOK` seconds in which the upstream takes none.
-        Raises `Failure` if it takes none for `patience` seconds.
+        Raises `Failure` if the upstream takes none of it for `timeout` seconds.
         """
-        more, waited = True, 0.0
+        more, stalled = True, 0.0
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 return
             more = message.get("more_body", False)
             self._pieces.put_nowait(message.get("body", b""))
-            waited = 0.0 if await self._taken() else waited + LOOK
-            if waited >= self._patience:
+            # Waiting for the upstream to take a piece is what slows a fast client down. But ASGI
+            # reports a disconnect only to who receives: so now and then another piece is received.
+            stalled = 0.0 if await self._is_taken() else stalled + CHECK_INTERVAL
+            if stalled >= self._timeout:
                 raise Failure(504, "upstream_stalled", "the upstream does not take the request")
         self._pieces.put_nowait(None)
-        await left(self._receive)
+        await until_disconnect(self._receive)
 
-    async def _taken(self) -> bool:
+    async def _is_taken(self) -> bool:
+        """Wait until the upstream has taken every piece; give up after `CHECK_INTERVAL`."""
         try:
-            await asyncio.wait_for(self._pieces.join(), LOOK)
+            await asyncio.wait_for(self._pieces.join(), CHECK_INTERVAL)
         except asyncio.TimeoutError:
             return False
         return True
 
 
-def _length(scope: Scope) -> int | None:
-    """Read the length of a request's body from its framing, RFC 9112, 6."""
+def _content_length(scope: Scope) -> int | None:
+    """Read a body's length from the request's framing, RFC 9112, 6."""
     fields = {name.lower(): value for name, value in scope["headers"]}
     if b"transfer-encoding" in fields:
         return None
     return int(fields.get(b"content-length", b"0"))
 
 
-async def while_connected(left: Coroutine[Any, Any, None], work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, and cancel it as soon as the client has left. Raises `ClientLeft` then."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left)
+async def while_connected(work: Coroutine[Any, Any, T], disconnect: Coroutine[Any, Any, None]) -> T:
+    """Return the result of `work`, unless `disconnect` returns first: then cancel the work.
+
+    Raises `ClientDisconnected` in that case, or what `disconnect` has raised.
+    """
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(disconnect)
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             working.cancel()
             await asyncio.wait((working,))
     finally:
-        leaving.cancel()
+        waiting.cancel()
         working.cancel()
     if working.cancelled():
-        leaving.result()  # raises what it has raised
-        raise ClientLeft
+        waiting.result()  # raises what it has raised
+        raise ClientDisconnected
     return working.result()
 
 
-async def left(receive: Receive) -> None:
-    """Return when the client, whose request has been read, has left."""
+async def until_disconnect(receive: Receive) -> None:
+    """Return when the client disconnects. Its request must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

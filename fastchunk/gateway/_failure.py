@@ -1,7 +1,7 @@
-"""What goes wrong in the gateway itself, in the shape that OpenAI's clients know.
+"""The gateway's own errors, in the shape that OpenAI's clients know.
 
 In:  a status, a code and a message.
-Out: an answer with an error body, or an error event inside a stream.
+Out: a response with an error body, or an error event inside a stream.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from fastchunk import format_event
 
 __all__ = ["Failure"]
 
-_KINDS = {401: "authentication_error", 502: "upstream_error", 504: "upstream_error"}
+_TYPES = {401: "authentication_error", 502: "upstream_error", 504: "upstream_error"}
 
 
 class Failure(Exception):
-    """A request that the gateway cannot answer, or a stream that it cannot go on with."""
+    """A request that the gateway cannot answer, or a stream that it cannot continue."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: dict[str, str] | None = None
@@ -29,24 +29,24 @@ class Failure(Exception):
 
     @property
     def is_upstreams(self) -> bool:
-        """Whether the upstream is the one that failed."""
+        """Whether the upstream caused it."""
         return self.status in {502, 504}
 
     def body(self) -> bytes:
-        """Write the error as OpenAI's API does; its clients read it into an `APIError`."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        """Encode the error as OpenAI's API does; its clients raise it as an `APIError`."""
+        default = "invalid_request_error" if self.status < 500 else "server_error"
         error = {
             "message": str(self),
-            "type": _KINDS.get(self.status, kind),
+            "type": _TYPES.get(self.status, default),
             "param": None,
             "code": self.code,
         }
         return msgspec.json.encode({"error": error})
 
     def event(self) -> bytes:
-        """Write the error as an event: what is sent when the answer has begun already."""
+        """Format the error as an event, for a stream whose status has already been sent."""
         return format_event(self.body())
 
     def response(self) -> Response:
-        """Write the error as an answer of its own."""
+        """Build the response that reports the error."""
         return Response(self.body(), self.status, self._headers, "application/json")

@@ -1,10 +1,12 @@
-"""A client's request for a chat completion, and what the gateway makes of it.
+"""A client's request for a chat completion, and what the gateway changes in it.
 
 In:  the request's body, and the settings.
-Out: the body to send up, the model's name to write into the answer, and whether to strip the usage.
+Out: the body to send upstream, and what its answer needs: the model's name to write into it, and
+whether to strip the usage.
 
-What is not to be changed stays byte for byte; a body that is no JSON object goes up as it is, for
-the upstream to judge. One that a lenient server may take, but that cannot be changed, is refused.
+What needs no change stays byte for byte. A body that is not a JSON object is sent as it is: the
+upstream rejects it better than the gateway could. A body that needs a change, but that only a
+lenient parser accepts, is refused.
 """
 
 from __future__ import annotations
@@ -20,20 +22,22 @@ from fastchunk import InvalidChunk, edit
 from ._failure import Failure
 from .settings import Settings
 
-__all__ = ["Completion", "completion", "restamped"]
+__all__ = ["CompletionRequest", "rename_model", "rewrite"]
 
 
-class Completion(NamedTuple):
-    """A request for a chat completion, as it goes up, and what its answer needs."""
+class CompletionRequest(NamedTuple):
+    """A request for a chat completion as it is sent upstream, and what its answer needs."""
 
     body: bytes
-    model: str | None
-    """The name to write into the answer; None: the upstream's own."""
-    strip_usage: bool
+    model: str | None = None
+    """The name to write into the answer; None keeps the upstream's own."""
+    strip_usage: bool = False
+    stream: bool | None = None
+    """Whether it asks for a stream; None if the body cannot be read."""
 
 
 class _Body(msgspec.Struct, gc=False):
-    """The keys of a request that matter here."""
+    """The keys of a request that the gateway reads."""
 
     model: Any = None
     stream: Any = None
@@ -45,44 +49,47 @@ class _Named(msgspec.Struct, gc=False):
 
 
 # msgspec raises UnicodeDecodeError, a ValueError, for a string that is not UTF-8.
-_NOT_EDITABLE = (msgspec.DecodeError, ValueError, RecursionError)
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_named = msgspec.json.Decoder(_Named).decode
 
 
-def completion(body: bytes, settings: Settings) -> Completion:
-    """Rewrite a request: the alias to the upstream's name, and the usage asked for."""
+def rewrite(body: bytes, settings: Settings) -> CompletionRequest:
+    """Replace an alias by the upstream's name of the model, and ask for the usage if need be.
+
+    Raises `Failure` for a body that needs a change and cannot be edited.
+    """
     try:
-        asked = _asked(body)
-    except _NOT_EDITABLE:
-        return Completion(body, None, strip_usage=False)
+        asked = _read(body)
+    except _UNREADABLE:
+        return CompletionRequest(body)
     changes: dict[str, Any] = {}
     alias = None
     if isinstance(asked.model, str) and asked.model in settings.aliases:
         alias = asked.model
         changes["model"] = settings.aliases[alias]
-    strip_usage = settings.strip_usage and asked.stream is True
-    if strip_usage:
-        add = _asking_for_usage(asked.stream_options)
-        strip_usage = bool(add)
-        changes |= add
+    stream = asked.stream is True
+    usage = _usage_change(asked.stream_options) if settings.strip_usage and stream else {}
+    changes |= usage
     try:
-        return Completion(edit(body, changes) if changes else body, alias, strip_usage)
+        body = edit(body, changes) if changes else body
     except InvalidChunk as error:
-        text = "the request is not JSON that can be changed, as it has to be for this model"
+        text = "the request has to be changed for this model, but it is not strict JSON"
         raise Failure(400, "invalid_request", text) from error
+    return CompletionRequest(body, alias, strip_usage=bool(usage), stream=stream)
 
 
-def _asked(body: bytes) -> _Body:
-    """Read a request as strictly as can be, and as laxly as servers written in Python do."""
+def _read(body: bytes) -> _Body:
+    """Decode a request: strictly, or else as leniently as servers written in Python do."""
     try:
         return _decode(body)
-    except _NOT_EDITABLE:
-        return msgspec.convert(json.loads(body), _Body)  # it may hold NaN, or half a surrogate pair
+    except _UNREADABLE:
+        # json also takes NaN and half a surrogate pair.
+        return msgspec.convert(json.loads(body), _Body)
 
 
-def _asking_for_usage(options: Any) -> dict[str, Any]:
-    """Return the change that asks for the usage; none if the client does, or cannot be meant."""
+def _usage_change(options: Any) -> dict[str, Any]:
+    """Return the change that asks for the usage; {} if the client asks, or sends nonsense."""
     if options is None:
         return {"stream_options": {"include_usage": True}}
     if isinstance(options, dict) and not options.get("include_usage"):
@@ -90,11 +97,11 @@ def _asking_for_usage(options: Any) -> dict[str, Any]:
     return {}
 
 
-def restamped(body: bytes, model: str) -> bytes:
-    """Write the model's name into an unstreamed answer, if it is an object that has one."""
+def rename_model(body: bytes, model: str) -> bytes:
+    """Write the model's name into an unstreamed answer, if it is an object that names one."""
     try:
         if _decode_named(body).model is UNSET:
             return body
         return edit(body, {"model": model})
-    except _NOT_EDITABLE:
+    except _UNREADABLE:
         return body

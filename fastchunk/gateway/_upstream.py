@@ -1,10 +1,10 @@
-"""The way to the upstream: the client session, and which headers cross.
+"""The upstream's side of a request: the HTTP client, and which header fields it passes on.
 
 In:  a client's request.
-Out: the upstream's answer, its body not yet read; or a `Failure`.
+Out: the upstream's response, its body not yet read; or a `Failure`.
 
-A proxy is where requests get smuggled: nothing of the client's framing goes up. The body is framed
-anew, the target is checked, header fields that a server could read in two ways are refused.
+A proxy is where requests get smuggled, so the client's framing ends here: the body is framed
+again, the target is checked, and a header field that two servers could read in two ways is refused.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ._failure import Failure
 from .settings import Settings
 
 __all__ = [
-    "BREAKS",
+    "READ_ERRORS",
     "Upstream",
-    "broke_off",
-    "encoded",
+    "explain_read_error",
+    "is_encoded",
     "request_headers",
+    "request_target",
     "response_headers",
-    "target",
-    "watched",
+    "watch_connection",
 ]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
@@ -46,25 +46,25 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-# The HTTP client and server write these themselves.
+# The HTTP client and the server write these themselves.
 _OWN_TO_REQUESTS = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"accept-encoding"}
 _OWN_TO_RESPONSES = _HOP_BY_HOP | {b"date", b"server"}
-_DECODED = frozenset({"gzip", "deflate", "br", "zstd"})
+_DECODED_CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _QUOTE = re.compile(r"""[:'"\n]""")
 _TARGET = re.compile(r"[!-~]*")
-# Of one answer at most twice this waits in the client, then the upstream is no longer read from.
+# The HTTP client buffers at most twice this of a response before it stops reading.
 _READ_SIZE = 64 * 1024
-# Under the five seconds after which many servers close an idle connection: a request that is sent
-# just then would be lost, and a POST may not be sent again.
-_IDLE = 4.0
-LOOK = 5.0
-"""The seconds between two looks at whether a connection is lost."""
+# Many servers close a connection after five idle seconds. A request sent just then would be lost,
+# and a POST may not be sent again: so the gateway closes first.
+_IDLE_TIMEOUT = 4.0
+CHECK_INTERVAL = 5.0
+"""The gateway checks every so many seconds whether it has lost the upstream's connection."""
 
 
 class Upstream:
-    """The server behind the gateway; connects at the first request."""
+    """The server behind the gateway. The first request connects."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -77,40 +77,40 @@ class Upstream:
         headers: list[tuple[str, str]],
         body: bytes | AsyncIterable[bytes] | None,
     ) -> aiohttp.ClientResponse:
-        """Send a request; return the answer once its head is there. Raises `Failure`."""
+        """Send a request; return the response as soon as its head is there. Raises `Failure`."""
         if self._session is None:
-            self._session = self._connect()
+            self._session = self._open_session()
         url = URL(self._settings.upstream + target, encoded=True)
         data = BytesIO(body) if isinstance(body, bytes) else body
         try:
-            upstream = await self._session.request(
+            response = await self._session.request(
                 method, url, headers=headers, data=data, allow_redirects=False
             )
         except aiohttp.ConnectionTimeoutError as error:
-            raise _failed(error, 504, "upstream_unreachable", "cannot be reached") from error
+            raise _logged(error, 504, "upstream_unreachable", "cannot be reached") from error
         except aiohttp.ClientConnectorError as error:
-            raise _failed(error, 502, "upstream_unreachable", "cannot be reached") from error
+            raise _logged(error, 502, "upstream_unreachable", "cannot be reached") from error
         except asyncio.TimeoutError as error:
-            raise _failed(error, 504, "upstream_timeout", "did not answer in time") from error
+            raise _logged(error, 504, "upstream_timeout", "did not answer in time") from error
         except (aiohttp.ClientError, HttpProcessingError) as error:
-            raise _failed(error, 502, "upstream_broke_off", "gave no valid answer") from error
-        odd = _oddity(upstream)
-        if odd is not None:
-            upstream.close()
-            raise _failed(ValueError(odd), 502, "upstream_broke_off", "gave no valid answer")
-        return upstream
+            raise _logged(error, 502, "upstream_broke_off", "gave no valid answer") from error
+        oddity = _find_oddity(response)
+        if oddity is not None:
+            response.close()
+            raise _logged(ValueError(oddity), 502, "upstream_broke_off", "gave no valid answer")
+        return response
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close every connection."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    def _connect(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         settings = self._settings
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
-            cookie_jar=aiohttp.DummyCookieJar(),  # one client's cookies are not another's
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_TIMEOUT),
+            cookie_jar=aiohttp.DummyCookieJar(),  # or one client would send another's cookies
             read_bufsize=_READ_SIZE,
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             timeout=aiohttp.ClientTimeout(
@@ -119,116 +119,127 @@ class Upstream:
         )
 
 
-def _oddity(upstream: aiohttp.ClientResponse) -> str | None:
-    """Tell why a head that the HTTP client takes is none to go by."""
-    if not 200 <= upstream.status <= 599:
-        return f"the status is {upstream.status}"
-    if len(upstream.headers.getall("content-encoding", [])) > 1:  # is it decompressed by now?
+def _find_oddity(response: aiohttp.ClientResponse) -> str | None:
+    """Say what makes a head unreliable that the HTTP client has accepted; None if nothing does."""
+    if not 200 <= response.status <= 599:
+        return f"the status is {response.status}"
+    # Which one counts? A client could read as JSON what the gateway relays as events.
+    if len(response.headers.getall("content-type", [])) > 1:
+        return "it has more than one Content-Type"
+    # Which ones has the HTTP client decoded?
+    if len(response.headers.getall("content-encoding", [])) > 1:
         return "it has more than one Content-Encoding"
+    # The HTTP client decodes none of these codings, and what they hide would pass the relay.
+    if response.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        return "it has a Transfer-Encoding other than chunked"
     return None
 
 
-def _failed(error: Exception, status: int, code: str, what: str) -> Failure:
-    log.warning("the upstream %s: %s", what, _without_quotes(error))
+def _logged(error: Exception, status: int, code: str, what: str) -> Failure:
+    log.warning("the upstream %s: %s", what, _describe_without_quotes(error))
     return Failure(status, code, f"the upstream {what}")
 
 
-def _without_quotes(error: Exception) -> str:
-    """Describe an error without what it quotes: a URL, or what the upstream sent, may be secret."""
+def _describe_without_quotes(error: Exception) -> str:
+    """Describe an error without the URL or the bytes that it quotes: they may hold a secret."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return str(error)
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     return _QUOTE.split(text)[0].strip() or type(error).__name__
 
 
-def broke_off(error: Exception) -> Failure:
-    """Tell what it means that an error ended the upstream's answer."""
+READ_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, HttpProcessingError)
+"""The exceptions that reading a response raises."""
+
+
+def explain_read_error(error: Exception) -> Failure:
+    """Turn an exception that ended a response early into the failure to report."""
     if isinstance(error, asyncio.TimeoutError):
         return Failure(504, "upstream_stalled", "the upstream has been silent for too long")
     return Failure(502, "upstream_broke_off", "the upstream broke off its answer")
 
 
-BREAKS = (aiohttp.ClientError, asyncio.TimeoutError, HttpProcessingError)
-"""What reading from the upstream raises."""
-
-
 @contextmanager
-def watched(upstream: aiohttp.ClientResponse) -> Iterator[None]:
-    """See to it that who reads the answer is woken when the connection is gone.
+def watch_connection(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Wake whoever reads the response when its connection is lost.
 
-    After chunked coding that is none, aiohttp's compiled parser closes the connection, but leaves
-    the reader waiting, for ever: it also stops the clock of the time-out.
+    On broken chunked framing, aiohttp's compiled parser closes the connection and stops the clock
+    of the time-out, but leaves the reader waiting for ever.
     """
-    watching = asyncio.ensure_future(_watch(upstream))
+    watching = asyncio.ensure_future(_close_when_lost(response))
     try:
         yield
     finally:
         watching.cancel()
 
 
-async def _watch(upstream: aiohttp.ClientResponse) -> None:
+async def _close_when_lost(response: aiohttp.ClientResponse) -> None:
     was_lost = is_lost = False
-    while not (was_lost and is_lost):  # twice: not just on its way to the reader
-        await asyncio.sleep(LOOK)
-        connection, content = upstream.connection, upstream.content
+    # Twice in a row: once, the news may still be on its way to the reader.
+    while not (was_lost and is_lost):
+        await asyncio.sleep(CHECK_INTERVAL)
+        connection, content = response.connection, response.content
         was_lost = is_lost
         is_lost = connection is not None and connection.closed and content.exception() is None
-    upstream.close()
+    response.close()
 
 
-def target(scope: Scope) -> str:
+def request_target(scope: Scope) -> str:
     """Return the path below the gateway's own, and the query, as the client spelled them.
 
-    Raises `Failure` for a target that another server could take for a different one.
+    Raises `Failure` for a target that another server could resolve to a different one.
     """
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     path = raw.decode("latin-1").removeprefix(quote(scope.get("root_path", "")))
     query = scope.get("query_string", b"").decode("latin-1")
     if not path.startswith("/v1/") or not _TARGET.fullmatch(path + query) or "#" in path + query:
-        raise Failure(400, "invalid_target", "the path is not one that can be passed on")
-    # Some servers decode twice, or leave out what follows a semicolon, before they resolve it.
+        raise Failure(400, "invalid_target", "this path cannot be passed on")
+    # Some servers decode a path twice, or drop what follows a semicolon, before they resolve it.
     if {".", ".."} & {*re.split(r"[/\\;]", scope["path"] + "/" + unquote(scope["path"]))}:
-        raise Failure(400, "invalid_target", "the path may not hold . or .. as a segment")
+        raise Failure(400, "invalid_target", "no segment of the path may be . or ..")
     return f"{path}?{query}" if query else path
 
 
 def request_headers(headers: Headers, settings: Settings) -> list[tuple[str, str]]:
-    """Choose the header fields that go up; in their order, duplicates too.
+    """Choose the header fields to send upstream, in their order, duplicates included.
 
-    Raises `Failure` for one that could be read in two ways.
+    Raises `Failure` for a field that two servers could read in two ways.
     """
     headers = list(headers)
-    own = _OWN_TO_REQUESTS | _named_in_connection(headers)
+    own = _OWN_TO_REQUESTS | _names_in_connection(headers)
     if settings.upstream_key is not None or settings.client_key is not None:
         own |= {b"authorization"}
-    sent = []
+    chosen = []
     for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise Failure(400, "invalid_header", "a header field holds a control character")
         if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            message = "of transfer codings, only chunked is known here"
+            message = "the only transfer coding that is understood here is chunked"
             raise Failure(501, "unknown_transfer_coding", message)
         if name.lower() not in own:
             try:
-                sent.append((name.decode(), value.decode()))
+                chosen.append((name.decode(), value.decode()))
             except UnicodeDecodeError as error:
                 message = f"the header field {name.decode()} is not UTF-8"
                 raise Failure(400, "invalid_header", message) from error
     if settings.upstream_key is not None:
-        sent.append(("authorization", f"Bearer {settings.upstream_key}"))
-    # What is compressed would only have to be decompressed again here.
-    return [*sent, ("accept-encoding", "identity")]
+        chosen.append(("authorization", f"Bearer {settings.upstream_key}"))
+    # The relay reads the answer: a compressed one would only have to be decompressed first.
+    return [*chosen, ("accept-encoding", "identity")]
 
 
 def response_headers(
-    upstream: aiohttp.ClientResponse, *, same_body: bool
+    response: aiohttp.ClientResponse, *, same_body: bool
 ) -> list[tuple[bytes, bytes]]:
-    """Choose the header fields that come down; `same_body`: whether the length still holds."""
-    headers = upstream.raw_headers
-    own = _OWN_TO_RESPONSES | _named_in_connection(headers)
-    if decoded(upstream):
+    """Choose the header fields to send to the client; `same_body`: whether the length still holds.
+
+    The content coding goes if the HTTP client has undone it, or if it says nothing (`identity`).
+    """
+    headers = response.raw_headers
+    own = _OWN_TO_RESPONSES | _names_in_connection(headers)
+    if _is_decoded(response):
         own |= {b"content-encoding", b"content-length"}
-    elif not encoded(upstream):  # `identity` says nothing
+    elif not is_encoded(response):
         own |= {b"content-encoding"}
     if not same_body:
         own |= {b"content-length"}
@@ -239,22 +250,22 @@ def response_headers(
     ]
 
 
-def decoded(upstream: aiohttp.ClientResponse) -> bool:
-    """Tell whether the answer came compressed, and the HTTP client decompresses it."""
-    return _coding(upstream) in _DECODED
+def _is_decoded(response: aiohttp.ClientResponse) -> bool:
+    """Tell whether the body arrives compressed, and the HTTP client decompresses it."""
+    return _content_coding(response) in _DECODED_CODINGS
 
 
-def encoded(upstream: aiohttp.ClientResponse) -> bool:
-    """Tell whether the answer is encoded in a way that the HTTP client does not decode."""
-    return _coding(upstream) not in {*_DECODED, "", "identity"}
+def is_encoded(response: aiohttp.ClientResponse) -> bool:
+    """Tell whether the body is in a coding that the HTTP client cannot decode."""
+    return _content_coding(response) not in {*_DECODED_CODINGS, "", "identity"}
 
 
-def _coding(upstream: aiohttp.ClientResponse) -> str:
-    coding: str = upstream.headers.get("content-encoding", "")
+def _content_coding(response: aiohttp.ClientResponse) -> str:
+    coding: str = response.headers.get("content-encoding", "")
     return coding.strip().lower()
 
 
-def _named_in_connection(headers: Headers) -> frozenset[bytes]:
+def _names_in_connection(headers: Headers) -> frozenset[bytes]:
     return frozenset(
         option.strip().lower()
         for name, value in headers

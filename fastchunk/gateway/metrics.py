@@ -1,8 +1,8 @@
-"""What the gateway has done, in Prometheus' text format.
+"""The gateway's metrics, in Prometheus' text format.
 
 In:  one call when a request ends.
-Out: the page behind `/metrics`.
-Cost: nothing per read; a stream's own counters are added up at its end.
+Out: the page at `/metrics`.
+Cost: nothing per read; a stream's own counters are added when it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """The metrics of one gateway, in a registry of their own."""
+    """The metrics of one gateway.
+
+    They have a registry of their own, so that two gateways in one process count separately.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -49,7 +52,7 @@ class Metrics:
         )
 
     def page(self) -> bytes:
-        """Write all of it."""
+        """Render the page."""
         return generate_latest(self._registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

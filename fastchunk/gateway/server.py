@@ -1,7 +1,7 @@
-"""The gateway as a server: uvicorn, with uvloop where it exists, and an orderly end.
+"""The gateway as a server: uvicorn, uvloop where it is installed, and an orderly shutdown.
 
-In:  settings, and where to listen.
-Out: a server that runs until SIGTERM or SIGINT, then lets open streams finish.
+In:  settings or an application, and where to listen.
+Out: a server that runs until SIGTERM or SIGINT, and then lets open streams finish.
 """
 
 from __future__ import annotations
@@ -11,82 +11,103 @@ import copy
 import importlib.util
 import logging
 import math
-import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from . import demo as demonstration
 from ._failure import Failure
-from ._stream import RelayLike
-from .app import Gateway, create_app
-from .settings import Settings
+from .app import Gateway, MakeRelay, OnAnswer, create_app
+from .settings import Settings, with_keys
 
 __all__ = ["running", "serve", "with_keys"]
 
 log = logging.getLogger("fastchunk.gateway")
 
-_GRACE = 1  # seconds: after an open stream was told to end, for its client to take the end
-# Over the five seconds that HTTP clients keep an idle connection: they close first, and no request
-# is sent into a connection that is just being closed.
-_IDLE = 30
-_MOST_HEAD = 64 * 1024
+_GRACE = 1  # seconds that a client gets to read the end of a stream that was cut short
+# HTTP clients keep an idle connection for five seconds. The server keeps it longer, so that it
+# closes none while a client sends a request into it.
+_IDLE_TIMEOUT = 30
+_MAX_HEAD = 64 * 1024
 _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%b"
 )
-_UPSTREAM_KEY = "FASTCHUNK_UPSTREAM_KEY"
-_CLIENT_KEY = "FASTCHUNK_CLIENT_KEY"
+_BACKGROUND = "fastchunk-background"
 
 
 def serve(  # noqa: PLR0913
-    settings: Settings | str | None = None,
+    settings: Starlette | Settings | str | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
     demo: bool = False,
-    relay: Callable[..., RelayLike] | None = None,
+    relay: MakeRelay | None = None,
+    on_answer: OnAnswer | None = None,
     log_level: str = "info",
 ) -> None:
-    """Run the gateway until it is told to end by SIGTERM or SIGINT; then return.
+    """Run the gateway until SIGTERM or SIGINT stops it; then return.
 
-    Open streams may finish first, for up to `shutdown_timeout`; a second SIGINT ends at once. Keys
-    that the settings do not hold are taken from the environment: `FASTCHUNK_UPSTREAM_KEY` and
-    `FASTCHUNK_CLIENT_KEY`. With `demo`, a built-in upstream answers, whatever `upstream` says.
+    `settings` are all options, or the upstream's URL alone; or an application that `create_app` has
+    made, which has its own `relay` and `on_answer`. With `demo`, a built-in upstream answers,
+    whatever `upstream` says.
 
-    Raises `SystemExit` if it cannot listen, with a message in the log.
+    Keys that the settings do not hold come from the environment, see `with_keys`. After a signal,
+    open streams may finish, for up to `shutdown_timeout`; a second SIGINT ends them at once.
+
+    Raises `TypeError` for arguments that contradict each other, `ValueError` for a bad key in the
+    environment, `SystemExit` if it cannot listen, after it has logged why.
     """
+    if isinstance(settings, Starlette):
+        gateway = getattr(settings.state, "gateway", None)
+        if not isinstance(gateway, Gateway):
+            raise TypeError("serve runs applications of create_app only; uvicorn runs any")
+        if demo or relay or on_answer:
+            raise TypeError("an application has its upstream, relay and on_answer from create_app")
+        gateway.settings = with_keys(gateway.settings)
+        _run(settings, gateway.settings.upstream, host, port, log_level)
+        return
     if settings is None:
         if not demo:
-            raise TypeError("serve needs settings, or the URL of an upstream, or demo=True")
+            raise TypeError("serve needs an application, settings, an upstream's URL, or demo=True")
         settings = "http://demo.invalid"
     if isinstance(settings, str):
         settings = Settings(upstream=settings)
-    settings = with_keys(settings, os.environ)
-    _allow_many_files()
-    with running(demonstration.create_app()) if demo else nullcontext(settings.upstream) as url:
-        app = create_app(replace(settings, upstream=url), relay=relay)
-        config = _config(
-            app,
-            host=host,
-            port=port,
-            log_level=log_level,
-            log_config=_log_config(log_level),
-            timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout) + 2 * _GRACE,
-        )
-        log.info("requests go on to %s", "the demonstration" if demo else url)
-        if not _has_uvloop():
-            log.info("uvloop is not installed: running on asyncio, which is slower")
-        _Server(config, app.state.gateway).run()
+    settings = with_keys(settings)
+    if not demo:
+        app = create_app(settings, relay=relay, on_answer=on_answer)
+        _run(app, settings.upstream, host, port, log_level)
+        return
+    with running(demonstration.create_app()) as url:
+        app = create_app(replace(settings, upstream=url), relay=relay, on_answer=on_answer)
+        _run(app, "the demonstration", host, port, log_level)
+
+
+def _run(app: Starlette, upstream: str, host: str, port: int, log_level: str) -> None:
+    _raise_file_limit()
+    gateway: Gateway = app.state.gateway
+    config = _config(
+        app,
+        host=host,
+        port=port,
+        log_level=log_level,
+        log_config=_log_config(log_level),
+        timeout_graceful_shutdown=math.ceil(gateway.settings.shutdown_timeout) + 2 * _GRACE,
+    )
+    log.info("the upstream is %s", upstream)
+    if not _has_uvloop():
+        log.info("uvloop is not installed: the gateway runs on asyncio, which is slower")
+    _Server(config, gateway).run()
 
 
 @contextmanager
@@ -94,7 +115,8 @@ def running(app: ASGIApp) -> Iterator[str]:
     """Run an ASGI application in a thread of its own, on a free port; give its URL."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     server = uvicorn.Server(_config(app, log_config=None, timeout_graceful_shutdown=_GRACE))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    options = {"sockets": [listening]}
+    thread = threading.Thread(target=server.run, name=_BACKGROUND, kwargs=options)
     thread.start()
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -104,14 +126,14 @@ def running(app: ASGIApp) -> Iterator[str]:
 
 
 class _Server(uvicorn.Server):
-    """Ends streams that take too long, and the process with status 0 when it is told to end."""
+    """Ends streams that take too long, and returns when a signal has stopped it."""
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
         super().__init__(config)
         self._gateway = gateway
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Take note of a signal; uvicorn's own way would raise it again at the end."""
+        """Remember a signal. uvicorn's own method would raise it again after the shutdown."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
@@ -121,26 +143,33 @@ class _Server(uvicorn.Server):
         loop.call_later(patience, self._gateway.end_streams)
         loop.call_later(patience + _GRACE, self._abort)
         await super().shutdown(sockets)
+        if self.force_exit:
+            # uvicorn has not waited for anything, and what still runs when the event loop closes
+            # is cancelled, with a traceback in the log.
+            self._abort()
+            if self.server_state.tasks:
+                await asyncio.wait(self.server_state.tasks, timeout=_GRACE)
+            await self.lifespan.shutdown()
 
     def _abort(self) -> None:
-        """Close what is still open: its clients do not read."""
+        """Close every connection that is still open: its client does not read."""
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 
 
 class _Protocol(HttpToolsProtocol):
-    """Refuses heads and trailers without an end, which the parser would keep as they grow.
+    """Refuses endless heads and trailers: the parser would keep them while they grow.
 
-    The limit is this server's: behind another one, that one has to have its own.
+    The limit belongs to this server. An application that another one runs has that one's limit.
     """
 
     _unparsed = 0
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was read, and count it until something comes of it."""
+        """Parse what was read, and count the bytes until the parser makes something of them."""
         self._unparsed += len(data)
         super().data_received(data)
-        if self._unparsed > _MOST_HEAD and not self.transport.is_closing():
+        if self._unparsed > _MAX_HEAD and not self.transport.is_closing():
             self._refuse()
 
     def on_headers_complete(self) -> None:
@@ -159,8 +188,8 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _refuse(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # no answer is being written
-            text = f"the request's head is larger than {_MOST_HEAD:,} bytes"
+        if self.cycle is None or self.cycle.response_complete:  # or it would cut into an answer
+            text = f"the request's head is larger than {_MAX_HEAD:,} bytes"
             body = Failure(431, "head_too_large", text).body()
             self.transport.write(_HEAD_TOO_LARGE % (len(body), body))
         self.transport.close()
@@ -172,9 +201,9 @@ def _config(app: ASGIApp, **options: Any) -> uvicorn.Config:
         loop="uvloop" if _has_uvloop() else "asyncio",
         http=_Protocol,
         ws="none",
-        access_log=False,  # a query may hold what is not for a log
+        access_log=False,  # it would log the query; the gateway has its own
         server_header=False,
-        timeout_keep_alive=_IDLE,
+        timeout_keep_alive=_IDLE_TIMEOUT,
         **options,
     )
 
@@ -183,25 +212,29 @@ def _has_uvloop() -> bool:
     return importlib.util.find_spec("uvloop") is not None
 
 
+class _Foreground(logging.Filter):
+    """Drops what a server in the background has to say, short of a warning.
+
+    Both servers of a demonstration log to `uvicorn.error`: every start-up line would come twice.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to log a record."""
+        return record.threadName != _BACKGROUND or record.levelno >= logging.WARNING
+
+
 def _log_config(level: str) -> dict[str, Any]:
-    """Log what the gateway has to say as uvicorn logs what it has."""
+    """Configure logging: the gateway's logger writes as uvicorn's does."""
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     own = {"handlers": ["default"], "level": level.upper(), "propagate": False}
     config["loggers"]["fastchunk.gateway"] = own
+    config["filters"] = {"foreground": {"()": _Foreground}}
+    config["handlers"]["default"]["filters"] = ["foreground"]
     return config
 
 
-def with_keys(settings: Settings, environment: Mapping[str, str]) -> Settings:
-    """Take the keys that are not set from the environment; an empty one is none."""
-    return replace(
-        settings,
-        upstream_key=settings.upstream_key or environment.get(_UPSTREAM_KEY) or None,
-        client_key=settings.client_key or environment.get(_CLIENT_KEY) or None,
-    )
-
-
-def _allow_many_files() -> None:
-    """Raise the limit of open files as far as the system lets a process: a stream takes two."""
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets a process have: a stream takes two."""
     with suppress(ImportError):  # Windows has no such limit
         import resource  # noqa: PLC0415
 

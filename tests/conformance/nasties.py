@@ -93,16 +93,14 @@ NASTIES: dict[str, bytes] = {
     "delete-character-raw": b'{"model":"\x7f","choices":[]}',
     "escaped-key": rb'{"m\u006fdel":"m","choices":[]}',
     "line-separators": '{"model":"\u2028\u2029\u0085","choices":[]}'.encode(),
-    # nesting: 201 levels are the last that the oracle takes
-    "nested-201": _top("choices", "[]").replace(b"[]", _nested(200).encode()),
-    "nested-lax-201": _lax_and(_nested(200)),
-    "nested-lax-202": _lax_and(_nested(201)),
+    # nesting: what is around the oracle's limit is in `nested`
     "nested-lax-100000": _lax_and(_nested(100_000)),
     "nested-invalid-100000": b'{"model":"m","choices":[],"x":' + b"[" * 100_000,
     "nested-100000": b'{"model":"m","choices":[],"x":' + _nested(100_000).encode() + b"}",
-    "nested-objects-lax-202": _lax_and('{"a":' * 201 + "1" + "}" * 201),
     "many-brackets-in-strings": _lax_and('"' + r'[[{\"' * 300 + '"'),
     "many-shallow-brackets": _lax_and("[" + "[]," * 300 + "[]]"),
+    "many-shallow-brackets-in-unknown": _top("x", "[" + "[1]," * 300 + "{}]"),
+    "many-brackets-in-strings-in-unknown": _top("x", '"' + r"[[{\\\\" * 300 + '"'),
     # integers
     **{
         f"created-{text}": _top("created", text)
@@ -204,10 +202,33 @@ NASTIES: dict[str, bytes] = {
     b'{"function":1}],"role":1},"index":"x"},3,{"index":1.5,"delta":[]}],"created":"x","object":2,"id":null}',
 }  # fmt: skip
 
-DOCUMENTED: dict[str, bytes] = {
-    "unknown-value-nested-202": b'{"model":"m","choices":[],"x":' + _nested(201).encode() + b"}",
+NESTED_AT: dict[str, str] = {
+    "unknown": '{"model":"m","choices":[],"x":%s}',
+    "unknown-first": '{"x":%s,"model":"m","choices":[]}',
+    "unknown-and-lax": '{"model":"m","choices":[],"created":"1","x":%s}',
+    "unknown-null-content": '{"choices":[{"index":0,"delta":{"content":null}}],"model":"","x":%s}',
+    "unknown-non-ascii": '{"model":"日本","choices":[],"é":%s}',
+    "unknown-in-usage": '{"model":"m","choices":[],"usage":{"x":%s}}',
+    "unknown-in-delta": '{"model":"m","choices":[{"index":0,"delta":{"x":%s}}]}',
+    "model": '{"choices":[],"model":%s}',
+    "model-twice": '{"model":%s,"choices":[],"model":"m"}',
+    "choices": '{"model":"m","choices":%s}',
+    "usage": '{"model":"m","choices":[],"usage":%s}',
+    "content": '{"model":"m","choices":[{"index":0,"delta":{"content":%s}}]}',
+    "stop-reason": '{"model":"m","choices":[{"index":0,"delta":{},"stop_reason":%s}]}',
+    "document": "%s",
+    "no-document": "%s]",
 }
-"""The oracle refuses these; the mirror skips the value of an unknown key without measuring it."""
+INNERMOST = ["[]", "{}", "[ ]", "{\n}", "1", '""', "[1]", '{"":1}', '"]"', r'"\"]]"', r'["\\",[]]']
+
+
+def nested(where: str, kinds: str, levels: int, innermost: str) -> bytes:
+    """Put a value into `levels` arrays and objects, in turn of the `kinds`, and into a document."""
+    turns = (kinds * levels)[:levels]
+    opened = "".join("[" if kind == "[" else '{"a":' for kind in turns)
+    closed = "".join("]" if kind == "[" else "}" for kind in reversed(turns))
+    return (NESTED_AT[where] % f"{opened}{innermost}{closed}").encode()
+
 
 NASTY_OBJECTS: dict[str, object] = {
     "none": None,

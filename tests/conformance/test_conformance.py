@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from fastchunk import models
 from tests.streams import documents, recorded
 
 from . import __main__ as command
-from .nasties import DOCUMENTED, NASTIES, NASTY_OBJECTS
+from .nasties import INNERMOST, NASTIES, NASTY_OBJECTS, NESTED_AT, nested
 from .oracle import (
     CLASSES,
     Oracle,
@@ -57,12 +58,38 @@ def test_nasty_object(value: object) -> None:
     assert compare_objects(value) is None
 
 
-@pytest.mark.parametrize("data", DOCUMENTED.values(), ids=DOCUMENTED)
-def test_documented_divergence(data: bytes) -> None:
-    found = compare(data)
-    assert found is not None
-    assert found.documented
-    assert models.decode(data).model == "m"
+@pytest.mark.parametrize("kinds", ["[", "{", "[{", "[[{"])
+@pytest.mark.parametrize("where", NESTED_AT)
+def test_nesting_around_the_limit(where: str, kinds: str) -> None:
+    refused = set()
+    for levels in range(194, 203):
+        for innermost in INNERMOST:
+            data = nested(where, kinds, levels, innermost)
+            assert compare(data, turn=0) is None
+            answers = {
+                str(ask_fastchunk(models.decode, given).errors)
+                for given in (data, data.decode(), bytearray(data), memoryview(data))
+            }
+            assert len(answers) == 1
+            refused.add("json_invalid" in answers.pop())
+    assert refused == ({True} if where == "no-document" else {True, False})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_nesting_around_the_limit_among_other_values(seed: int) -> None:
+    random = Random(seed)
+    value, others = "1", ["2", '"[[["', r'"\"}]\\"', "[]", "{ }", "[[3]]", '{"b":[{}]}', "null"]
+    for _ in range(random.randint(196, 202)):
+        before, after = (random.choices(others, k=random.choice([0, 0, 0, 1, 3])) for _ in range(2))
+        if random.random() < 0.5:
+            value = f"[{', '.join([*before, value, *after])}]"
+        else:
+            items = [f'"{n}": {item}' for n, item in enumerate([*before, value, *after])]
+            value = f"{{{', '.join(items)}}}"
+    for where in ("unknown", "unknown-and-lax"):
+        data = (NESTED_AT[where] % value).encode()
+        assert compare(data, turn=0) is None
+        assert compare(data.decode(), turn=0) is None
 
 
 def test_every_prefix_and_every_missing_byte() -> None:

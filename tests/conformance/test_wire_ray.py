@@ -53,6 +53,7 @@ DIFFERENCES = {
 """What may differ: what Ray's class writes, and what `wire` writes."""
 
 REFUSALS = {
+    (("choices", "delta"), "missing"),  # Azure, with a content filter's results
     (("choices", "delta", "tool_calls"), "list_type"),  # null
     (("choices", "delta", "content"), "string_type"),  # a list of parts
     (("choices", "delta", "tool_calls", "index"), "missing"),

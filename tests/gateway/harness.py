@@ -189,9 +189,10 @@ def replying(*headers: str, body: bytes = b"", status: str = "200 OK") -> Iterat
 
 
 @contextmanager
-def gateway(url: str, *, relay: Any = None, **options: Any) -> Iterator[str]:
+def gateway(url: str, *, relay: Any = None, on_answer: Any = None, **options: Any) -> Iterator[str]:
     """Run a gateway; give its URL."""
-    with running(create_app(Settings(upstream=url, **options), relay=relay)) as own:
+    app = create_app(Settings(upstream=url, **options), relay=relay, on_answer=on_answer)
+    with running(app) as own:
         yield own
 
 
@@ -238,12 +239,18 @@ class Client(AbstractContextManager["Client"]):
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def ask(self, request: Any = REQUEST) -> None:
+    def ask(self, request: Any = REQUEST, **headers: str) -> None:
         body = json.dumps(request).encode()
-        self.send(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        fields = {"host": "h", "connection": "close", "content-type": "application/json", **headers}
+        lines = [f"{name}: {value}" for name, value in fields.items()]
+        head = [
+            "POST /v1/chat/completions HTTP/1.1",
+            *lines,
+            f"content-length: {len(body)}",
+            "",
+            "",
+        ]
+        self.send("\r\n".join(head).encode() + body)
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -282,7 +282,7 @@ def test_when_the_client_leaves_in_its_upload_the_upstream_is_closed() -> None:
 def test_when_the_client_leaves_in_an_upload_that_is_not_taken_the_upstream_is_closed(
     answering: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_client, "LOOK", 0.01)
+    monkeypatch.setattr(_client, "CHECK_INTERVAL", 0.01)
     left, closed = threading.Event(), threading.Event()
 
     def script(connection: Connection) -> None:
@@ -304,7 +304,7 @@ def test_when_the_client_leaves_in_an_upload_that_is_not_taken_the_upstream_is_c
 
 
 def test_an_upload_that_is_not_taken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "LOOK", 0.01)
+    monkeypatch.setattr(_client, "CHECK_INTERVAL", 0.01)
 
     def script(connection: Connection) -> None:
         connection.receive_head()
@@ -454,7 +454,7 @@ def test_a_full_gateway_is_tried_again_by_the_openai_client() -> None:
 
         with (
             httpx.Client(event_hooks={"response": [refused]}) as http,
-            openai.OpenAI(base_url=f"{url}/v1", api_key="k", http_client=http) as client,
+            openai.OpenAI(base_url=f"{url}/v1", api_key="k", http_client=cast(Any, http)) as client,
         ):
             text = [
                 chunk.choices[0].delta.content

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from fastchunk import Relay
 from fastchunk.gateway import Settings, create_app
-from fastchunk.gateway._client import ClientLeft, left, while_connected
+from fastchunk.gateway._client import ClientDisconnected, until_disconnect, while_connected
 
 from .harness import ANSWER, EVENTS, PATIENCE, SSE, Connection, replying, upstream
 
@@ -191,7 +191,7 @@ def test_work_that_is_cancelled_from_outside_is_cancelled() -> None:
         async def receive() -> Any:
             return await asyncio.get_running_loop().create_future()
 
-        task = asyncio.create_task(while_connected(left(receive), work()))
+        task = asyncio.create_task(while_connected(work(), until_disconnect(receive)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
@@ -207,7 +207,7 @@ def test_work_is_cancelled_when_the_client_leaves() -> None:
         async def receive() -> Any:
             return {"type": "http.disconnect"}
 
-        with pytest.raises(ClientLeft):
-            await while_connected(left(receive), asyncio.sleep(1000))
+        with pytest.raises(ClientDisconnected):
+            await while_connected(asyncio.sleep(1000), until_disconnect(receive))
 
     asyncio.run(run())

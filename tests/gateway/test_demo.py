@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,11 @@ import httpx
 import openai
 import pytest
 
-from fastchunk import ChunkStream, wire
+from fastchunk import Accumulator, ChunkStream, encode, iter_chunks, wire
 from fastchunk.gateway import demo
 from fastchunk.gateway.server import running
 
-from .harness import PATIENCE, gateway
+from .harness import PATIENCE, Client, gateway
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hi"}]
 TOOL: Any = {
@@ -147,7 +148,7 @@ def test_unstreamed(client: openai.OpenAI) -> None:
     assert answer.usage.completion_tokens == 2
     called = client.chat.completions.create(model="x", messages=MESSAGES, tools=[TOOL])
     assert called.choices[0].message.tool_calls is not None
-    assert called.choices[0].message.content is None
+    assert not called.choices[0].message.content
     assert called.model == "x"
 
 
@@ -188,7 +189,7 @@ def test_the_pace_and_the_writes() -> None:
 
 
 def test_words_are_bounded() -> None:
-    assert len(demo.Asked(model="m", words=1).text) == 1
+    assert len(demo.Plan(model="m", words=1).text) == 1
     with running(demo.create_app(events_per_second=0)) as url:
         for words, expected in ((-5, 1), (0, 34), (10**9, 100_000)):
             request = {"messages": [], "max_tokens": words}
@@ -197,18 +198,106 @@ def test_words_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
+    "options",
     [
-        (b'{"model":"\xff","stream":true}', 400),
-        (b'{"x":%b%b}' % (b"[" * 100_000, b"]" * 100_000), 400),
-        (b'{"tools":[{"type":"custom","custom":{"name":"c"}}]}', 200),
+        {},
+        {"max_tokens": 3, "logprobs": True},
+        {"tools": [TOOL]},
+        {"model": "other", "max_completion_tokens": 1},
+    ],
+)
+def test_the_unstreamed_answer_is_what_the_streamed_one_adds_up_to(
+    upstream: str, options: dict[str, Any]
+) -> None:
+    request = {"messages": MESSAGES, **options}
+    url = f"{upstream}/v1/chat/completions"
+    whole = httpx.post(url, json=request, timeout=PATIENCE).json()
+    request |= {"stream": True, "stream_options": {"include_usage": True}}
+    accumulator = Accumulator()
+    for chunk in iter_chunks([httpx.post(url, json=request, timeout=PATIENCE).content]):
+        accumulator.add(chunk)
+    added_up = json.loads(encode(accumulator.result()))
+    assert whole.pop("created") >= added_up.pop("created")
+    assert whole == added_up
+    assert whole["usage"]["prompt_tokens"] == 8
+
+
+def post(url: str, body: bytes, content_type: str | None = "application/json") -> httpx.Response:
+    headers = {} if content_type is None else {"content-type": content_type}
+    path = f"{url}/v1/chat/completions"
+    return httpx.post(path, content=body, headers=headers, timeout=PATIENCE)
+
+
+BODY = json.dumps({"messages": MESSAGES}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        (BODY, None, "must be application/json"),
+        (BODY, "application/x-www-form-urlencoded", "must be application/json"),
+        (BODY, "text/plain; x=application/json", "must be application/json"),
+        (b"", "application/json", "truncated"),
+        (b"{", "application/json", "truncated"),
+        (b"[]", "application/json", "Expected `object`"),
+        (b'{"model":"m"}', "application/json", "missing required field `messages`"),
+        (b'{"messages":[{}]}', "application/json", "missing required field `role`"),
+        (b'{"messages":"Hi"}', "application/json", "Expected `array`"),
+        (b'{"messages":[],"model":"\xff"}', "application/json", ""),
+        (b'{"x":%b%b}' % (b"[" * 100_000, b"]" * 100_000), "application/json", ""),
+    ],
+)
+def test_it_is_as_strict_as_a_real_server(
+    upstream: str, body: bytes, content_type: str | None, message: str
+) -> None:
+    refused = post(upstream, body, content_type)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json;charset=utf-8", "Application/JSON ; charset=utf-8"],
+)
+def test_it_is_no_stricter(upstream: str, content_type: str) -> None:
+    answer = post(upstream, BODY, content_type)
+    assert answer.status_code == 200
+    assert answer.json()["model"] == "demo"
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        b'{"type":"custom","custom":{"name":"c"}}',
         *(
-            (b'{"tools":[{"function":{"name":"f","parameters":%b}}]}' % schema, 200)
+            b'{"function":{"name":"f","parameters":%b}}' % schema
             for schema in (b"null", b"5", b'{"properties":5}', b'{"properties":[[1]]}', b"{}")
         ),
     ],
 )
-def test_odd_requests_are_answered(upstream: str, body: bytes, status: int) -> None:
-    response = httpx.post(f"{upstream}/v1/chat/completions", content=body, timeout=PATIENCE)
-    assert response.status_code == status
-    assert ("error" in response.json()) is (status == 400)
+def test_odd_tools_are_called(upstream: str, tool: bytes) -> None:
+    answer = post(upstream, b'{"messages":[],"tools":[%b]}' % tool)
+    assert answer.json()["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_an_answer_stops_when_the_client_disconnects(caplog: pytest.LogCaptureFixture) -> None:
+    with running(demo.create_app(events_per_second=1)) as url, Client(url) as client:
+        client.ask({"messages": [], "stream": True})
+        client.read_until(b"data: ")
+    assert not errors(caplog)  # an answer that goes on would be cancelled, with a traceback
+
+
+def test_a_request_may_break_off(caplog: pytest.LogCaptureFixture) -> None:
+    with running(demo.create_app()) as url, Client(url) as client:
+        client.send(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\n"
+            b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+        )
+    assert not errors(caplog)
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]

@@ -14,14 +14,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 import fastchunk.gateway
-from fastchunk.gateway import Settings, serve, server
+from fastchunk import Relay
+from fastchunk.gateway import Settings, create_app, serve, server
 
 from .harness import (
     ANSWER,
@@ -59,6 +62,16 @@ def wait_until_served(url: str) -> None:
             return
 
 
+def wait_until_listening(port: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < until, "the server does not listen"
+        time.sleep(0.01)
+
+
 # --- in a process of its own: signals ------------------------------------------------------------
 
 
@@ -71,18 +84,21 @@ class Process:
         command = [sys.executable, "-W", "error", "-c", program]
         pipe = subprocess.PIPE
         self.popen = subprocess.Popen(command, stderr=pipe, text=True, cwd=ROOT)
+        self.log = ""
+        """What it has logged, as far as it was read."""
         wait_until_served(self.url)
 
     def wait_for_log(self, text: str) -> None:
         assert self.popen.stderr is not None
         for line in self.popen.stderr:
+            self.log += line
             if text in line:
                 return
         raise AssertionError(f"{text!r} was not logged")
 
     def wait(self) -> int:
         assert self.popen.stderr is not None
-        self.popen.stderr.read()
+        self.log += self.popen.stderr.read()
         return self.popen.wait(PATIENCE)
 
 
@@ -144,6 +160,59 @@ def test_streams_that_take_too_long_are_ended() -> None:
             assert error_of(body)["code"] == "shutting_down"
             assert closed.wait(PATIENCE)
             assert gateway.wait() == 0
+
+
+def test_ctrl_c_after_a_client_has_left_shows_no_traceback() -> None:
+    with process("None", demo=True) as gateway:
+        with Client(gateway.url) as client:
+            client.ask({"messages": [], "stream": True, "max_tokens": 10_000})
+            client.read_until(b"data: ")
+        gateway.wait_for_log(" 499 ")
+        gateway.popen.send_signal(signal.SIGINT)
+        assert gateway.wait() == 0
+    assert "Finished server process" in gateway.log
+    assert "Traceback" not in gateway.log
+    assert "ERROR" not in gateway.log
+
+
+def test_a_second_ctrl_c_ends_open_streams_at_once() -> None:
+    with process("None", demo=True) as gateway, Client(gateway.url) as client:
+        client.ask({"messages": [], "stream": True, "max_tokens": 100_000})
+        client.read_until(b"data: ")
+        gateway.popen.send_signal(signal.SIGINT)
+        gateway.wait_for_log("Waiting for connections to close")
+        gateway.popen.send_signal(signal.SIGINT)
+        assert gateway.wait() == 0
+    assert "Application shutdown complete" in gateway.log
+    assert "Traceback" not in gateway.log
+    assert "ERROR" not in gateway.log
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_two_signals_end_a_server_at_once(busy: bool, caplog: pytest.LogCaptureFixture) -> None:
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE)
+        connection.chunk(EVENTS[0])
+        connection.wait_until_closed()
+
+    with upstream(script) as origin:
+        app = create_app(origin.url)
+        config = server._config(app, port=free_port(), log_config=None)
+        one = server._Server(config, app.state.gateway)
+        thread = threading.Thread(target=one.run)
+        thread.start()
+        url = f"http://127.0.0.1:{config.port}"
+        wait_until_served(url)
+        with Client(url) as client:
+            if busy:
+                client.ask()
+                client.read_until(EVENTS[0])
+            for _ in range(2):
+                one.handle_exit(signal.SIGINT, None)
+            thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 # --- clients that never come to an end -----------------------------------------------------------
@@ -219,14 +288,15 @@ def test_the_demonstration_needs_nothing(capfd: pytest.CaptureFixture[str]) -> N
 
     def check() -> None:
         wait_until_served(url)
-        answer = ask(url, {"stream": True, "model": "m", "max_tokens": 1})
+        answer = ask(url, {"stream": True, "model": "m", "messages": [], "max_tokens": 1})
         assert answer.text.endswith("data: [DONE]\n\n")
 
     with told_to_end_after(check):
         serve(demo=True, port=port)
     logged = capfd.readouterr().err
-    assert "requests go on to the demonstration" in logged
-    assert f"Uvicorn running on {url}" in logged
+    assert "the upstream is the demonstration" in logged
+    for line in (f"Uvicorn running on {url}", "Started server", "startup complete", "Shutting"):
+        assert logged.count(line) == 1
 
 
 @pytest.mark.usefixtures("_logging")
@@ -248,7 +318,7 @@ def test_keys_come_from_the_environment(
         serve(Settings(upstream=origin.url), port=port)
     assert origin.received[0].values("authorization") == ["Bearer secret-up"]
     logged = capfd.readouterr().err
-    assert f"requests go on to {origin.url}" in logged
+    assert f"the upstream is {origin.url}" in logged
     assert "uvloop is not installed" in logged
     assert "secret" not in logged
 
@@ -284,15 +354,42 @@ def test_clients_that_do_not_read_do_not_keep_the_server(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_keys_of_the_settings_come_first() -> None:
-    settings = Settings(upstream="http://h", upstream_key="one")
-    environment = {"FASTCHUNK_UPSTREAM_KEY": "two", "FASTCHUNK_CLIENT_KEY": ""}
-    assert server.with_keys(settings, environment) == settings
+@pytest.mark.usefixtures("_logging")
+def test_an_application_is_served_as_it_was_made(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FASTCHUNK_CLIENT_KEY", "secret-own")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    seen: list[Any] = []
+
+    def check() -> None:
+        wait_until_served(url)
+        assert ask(url).status_code == 401
+        assert ask(url, authorization="Bearer secret-own").content == ANSWER
+
+    with replying(SSE, body=ANSWER) as origin, told_to_end_after(check):
+        serve(create_app(origin.url, relay=partial(Relay, on_chunk=seen.append)), port=port)
+    assert len(seen) == len(EVENTS) - 1
+    logged = capfd.readouterr().err
+    assert f"the upstream is {origin.url}" in logged
+    assert "secret" not in logged
 
 
-def test_without_an_upstream_there_is_nothing_to_serve() -> None:
-    with pytest.raises(TypeError, match="demo=True"):
-        serve()
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "demo=True"),
+        ({"settings": Starlette()}, "uvicorn runs any"),
+        ({"settings": create_app("http://h"), "demo": True}, "from create_app"),
+        ({"settings": create_app("http://h"), "relay": Relay}, "from create_app"),
+        ({"settings": create_app("http://h"), "on_answer": bytes}, "from create_app"),
+        ({"settings": "http://h", "on_answer": bytes}, "give a relay too"),
+    ],
+)
+def test_what_cannot_be_served(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        serve(**arguments)
 
 
 @pytest.mark.usefixtures("_logging")
@@ -307,7 +404,7 @@ def test_a_port_that_is_taken(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_where_files_are_not_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
-    server._allow_many_files()
+    server._raise_file_limit()
 
 
 def test_without_the_extra_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

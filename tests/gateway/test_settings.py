@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastchunk.gateway import Settings
+from fastchunk.gateway import Settings, with_keys
 
 URL = "http://127.0.0.1:8001"
 
@@ -27,8 +27,8 @@ def test_urls(url: str) -> None:
         ("http://h?a=b", "without query"),
         ("http://h#a", "without query"),
         ("http://h/a b", "plain URL"),
-        ("http://h/v1", "ends before /v1"),
-        ("http://h/v1/", "ends before /v1"),
+        ("http://h/v1", "must not include /v1"),
+        ("http://h/v1/", "must not include /v1"),
         ("http://h:port", "no valid port"),
         ("http://h:99999", "no valid port"),
     ],
@@ -93,3 +93,22 @@ def test_settings_stay_as_they_are() -> None:
     with pytest.raises(FrozenInstanceError):
         settings.keep_alive = 2  # type: ignore[misc]
     assert replace(settings, keep_alive=2).aliases == settings.aliases
+
+
+def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCHUNK_UPSTREAM_KEY", "one")
+    monkeypatch.setenv("FASTCHUNK_CLIENT_KEY", "two")
+    expected = Settings(upstream=URL, upstream_key="one", client_key="two")
+    assert with_keys(Settings(upstream=URL)) == expected
+
+
+def test_keys_that_were_given_come_first_and_an_empty_one_is_none() -> None:
+    settings = Settings(upstream=URL, upstream_key="one")
+    environment = {"FASTCHUNK_UPSTREAM_KEY": "two", "FASTCHUNK_CLIENT_KEY": ""}
+    assert with_keys(settings, environment) == settings
+
+
+def test_a_key_of_the_environment_is_checked() -> None:
+    with pytest.raises(ValueError, match="client_key must be printable") as caught:
+        with_keys(Settings(upstream=URL), {"FASTCHUNK_CLIENT_KEY": "hush hush"})
+    assert "hush" not in str(caught.value)

@@ -402,7 +402,7 @@ def test_what_goes_wrong_after_the_end_is_no_error() -> None:
 
 
 def test_framing_that_breaks_makes_an_error_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_upstream, "LOOK", 0.05)
+    monkeypatch.setattr(_upstream, "CHECK_INTERVAL", 0.05)
     begun = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -438,7 +438,7 @@ def test_a_hook_that_fails_makes_an_error_event(
         wait_for_metric(url, 1, "requests_total", route="/v1/chat/completions", status="200")
     assert body.startswith(EVENTS[0] + EVENTS[1] + b"data: {")
     assert error_of(body) == {
-        "message": "the gateway could not go on",
+        "message": "the gateway failed while it relayed the answer",
         "type": "server_error",
         "param": None,
         "code": "relay_failed",

@@ -302,6 +302,8 @@ def test_an_upstream_that_does_not_answer() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-encoding: identity\r\ncontent-encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\ncontent-type: text/event-stream\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_an_upstream_that_gives_no_valid_answer(answer: bytes) -> None:

@@ -1,0 +1,92 @@
+# A stream's framing: where the blocks of server-sent events begin and end.
+
+cdef struct Block:
+    At data, data_end  # of its one data line; NULL if it dispatches nothing
+    At event, event_end
+    At next  # behind its empty line
+
+
+cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
+    """Find the block that begins at `p`; a comment that opens one is a block of its own.
+
+    False if it is not whole, or not plain: several data lines, a bare CR, a byte order mark.
+    """
+    cdef At line_end
+    cdef bint opens = True
+    block.data = block.event = NULL
+    block.data_end = block.event_end = NULL
+    while True:
+        line_end = <At>memchr(p, c'\n', end - p)
+        if line_end == NULL:
+            return False
+        block.next = line_end + 1
+        if line_end > p and (line_end - 1)[0] == c'\r':
+            line_end -= 1
+        if line_end == p:
+            return True
+        if line_end - p >= 5 and memcmp(p, "data:", 5) == 0:
+            if block.data != NULL:
+                return False
+            block.data = p + 6 if p[5] == c' ' else p + 5
+            block.data_end = line_end
+        elif memchr(p, c'\r', line_end - p) != NULL or p[0] == 0xEF:
+            return False
+        elif p[0] == c':':
+            if opens:
+                return True
+        elif line_end - p >= 6 and memcmp(p, "event:", 6) == 0:
+            if block.event != NULL:
+                return False
+            block.event = p + 7 if p[6] == c' ' else p + 6
+            block.event_end = line_end
+        elif line_end - p == 4 and memcmp(p, "data", 4) == 0:
+            return False
+        elif line_end - p == 5 and memcmp(p, "event", 5) == 0:
+            return False
+        opens = False
+        p = block.next
+
+
+def cut_plain(bytes whole not None):
+    """Cut whole blocks of the shape `data: ...` and an empty line into data.
+
+    Returns each block's data, and the two line ends behind it, the same for all; None if there is
+    a block of another shape.
+    """
+    cdef At base = <At>PyBytes_AS_STRING(whole), p = base, line_end
+    cdef At end = base + PyBytes_GET_SIZE(whole)
+    cdef int returns
+    cdef list found = []
+    if end - p < 8:
+        return None
+    returns = (end - 3)[0] == c'\n'  # how many carriage returns are in a line end
+    if (memchr(p, c'\r', end - p) != NULL) != returns:
+        return None
+    while p < end:
+        if end - p < 8 or memcmp(p, "data: ", 6) != 0:
+            return None
+        p += 6
+        line_end = <At>memchr(p, c'\n', end - p)
+        if line_end == NULL or end - line_end < 2 + returns or line_end[1 + returns] != c'\n':
+            return None
+        if returns:
+            if (line_end - 1)[0] != c'\r' or line_end[1] != c'\r':
+                return None
+            if memchr(p, c'\r', line_end - 1 - p) != NULL:
+                return None
+        found.append(PyBytes_FromStringAndSize(<const char*>p, line_end - returns - p))
+        p = line_end + 2 + returns
+    return found, b"\r\n\r\n" if returns else b"\n\n"
+
+
+cdef class Tally:
+    """What a stream has said that the next event may say again: its counts, choices and usage."""
+
+    cdef public Py_ssize_t chunks, others
+    cdef public object usage_data
+    cdef public set indexes
+
+    def __init__(self):
+        self.chunks = self.others = 0
+        self.usage_data = None
+        self.indexes = set()

@@ -1,0 +1,134 @@
+# What is decoded without returning to Python: a document, or a read of whole server-sent events.
+
+
+cdef Py_ssize_t count_openings(At p, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t count = 0, i
+    for i in range(size):
+        count += (p[i] | 0x20) == c'{'  # [ and { differ in that bit
+    return count
+
+
+cdef inline bint is_harmless(data) except -1:
+    """Tell whether a document is UTF-8, and too short for numbers and nesting out of bounds."""
+    cdef At p
+    cdef Py_ssize_t size
+    if type(data) is bytes:
+        p = <At>PyBytes_AS_STRING(data)
+        size = PyBytes_GET_SIZE(data)
+    elif type(data) is str and (<str>data).isascii():
+        p = <At>PyUnicode_AsUTF8AndSize(data, &size)
+    else:
+        return False
+    # Each level takes two brackets.
+    if size > MAX_DIGITS or (size > 2 * MAX_LEVELS and count_openings(p, size) > MAX_LEVELS):
+        return False
+    return is_utf8(p, p + size)
+
+
+def guarded_decoder(fast, otherwise):
+    """Build a decode function: `fast` decodes what is harmless, `otherwise` decides the rest."""
+
+    def decode(data):
+        """Decode one JSON document.
+
+        Takes bytes, a bytearray, a memoryview or a str, and keeps no reference to it. Raises
+        `InvalidChunk` for data that is not a chunk, `TypeError` for anything else.
+        """
+        if is_harmless(data):
+            try:
+                return fast(data)
+            except (ValueError, RecursionError):
+                pass  # decided below, so that its error has no misleading context
+        return otherwise(data)
+
+    return decode
+
+
+cdef bint is_quiet(Tally tally, chunk) except -1:
+    """Take note of a chunk; False, with nothing noted, for one that says what is to be looked at."""
+    error = chunk.error
+    if error is not None and error is not UNSET:
+        return False
+    choices = chunk.choices
+    if choices is UNSET:
+        return False
+    if choices is not None:
+        for choice in <list?>choices:
+            if choice.finish_reason or choice.index not in tally.indexes:
+                return False
+    usage = chunk.usage
+    if usage is not None and usage is not UNSET:
+        data = encode_json(usage)
+        if PyBytes_GET_SIZE(data) == 0 or PyBytes_AS_STRING(data)[0] != c'{':
+            return False
+        tally.usage_data = data
+    tally.chunks += 1
+    return True
+
+
+cdef class Reader:
+    """Decodes chunks that ask for no decision."""
+
+    cdef Tally tally
+    cdef object decode, done
+    cdef Py_ssize_t limit, at
+    cdef public bint ready
+
+    def __cinit__(self, decode, Tally tally not None, Py_ssize_t limit):
+        """Take a decode function for UTF-8, of chunks in which what is absent is `UNSET`."""
+        self.decode, self.tally, self.limit = decode, tally, limit
+        self.ready = False
+        self.done = []
+
+    def feed(self, data):
+        """Take a read of whole events and return its chunks; None if some of it is for `rest`."""
+        if not self.ready or type(data) is not bytes:
+            return None
+        chunks = self._read(<bytes>data, 0)
+        if self.at == PyBytes_GET_SIZE(<bytes>data):
+            self.at = 0
+            return chunks
+        self.done, self.ready = chunks, False
+        return None
+
+    def rest(self):
+        """Return the chunks that `feed` has decoded already, and how many bytes of the read."""
+        done, at = self.done, self.at
+        self.done, self.at = [], 0
+        self.ready = False
+        return done, at
+
+    cpdef read(self, bytes data):
+        """Decode one event's data; None if it asks for a decision."""
+        cdef At p
+        if data is None:
+            raise TypeError("data must be bytes")
+        p = <At>PyBytes_AS_STRING(data)
+        if not is_utf8(p, p + PyBytes_GET_SIZE(data)):
+            return None
+        try:
+            chunk = self.decode(data)
+            return chunk if is_quiet(self.tally, chunk) else None
+        except (DecodeError, RecursionError, TypeError):
+            return None
+
+    cdef list _read(self, bytes data, Py_ssize_t begin):
+        cdef At base = <At>PyBytes_AS_STRING(data), p = base + begin
+        cdef At end = base + PyBytes_GET_SIZE(data)
+        cdef Block block
+        cdef list chunks = []
+        while p < end and cut_block(p, end, &block) and block.next - p <= self.limit:
+            if block.data != NULL:
+                if block.event != NULL or memchr(block.data, c'\r', block.data_end - block.data):
+                    break
+                chunk = self.read(
+                    PyBytes_FromStringAndSize(
+                        <const char*>block.data, block.data_end - block.data
+                    )
+                )
+                if chunk is None:
+                    break
+                chunks.append(chunk)
+            p = block.next
+        self.at = p - base
+        return chunks

@@ -1,0 +1,558 @@
+r"""The scanner in Python: exact, and as fast as msgspec's decoder and a search allow.
+
+`scan` walks a document with the standard library's JSON scanner. `splice` takes a shorter way: it
+lets msgspec decode the named value, which validates the whole document, and then looks for the
+value's key. Without a `\u` in it, a document spells a key in one way. So where each key of a path
+occurs once, not behind a backslash, and the decoder has found the path, that occurrence is the key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from types import EllipsisType
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+__all__ = [
+    "Forwarder",
+    "Member",
+    "Path",
+    "Reader",
+    "Table",
+    "Tally",
+    "cut_plain",
+    "guarded_decoder",
+    "list_members",
+    "scan",
+    "scan_once",
+    "skip_gap",
+    "splice",
+    "splice_values",
+]
+
+Path: TypeAlias = "tuple[str | None, ...]"
+"""The keys and decimal indices that lead to a value; None stands for each item of an array."""
+
+Value: TypeAlias = "bytes | EllipsisType | None"
+"""What becomes of the value at the end of a path: a new one, encoded; `...`: it stays; None: it is
+removed."""
+
+
+class Way(NamedTuple):
+    """How a path's value is found."""
+
+    decode: Callable[[bytes], Any]
+    steps: list[int | None]
+    """From the decoded document to the raw value: an index, or None for the attribute `value`."""
+    parents: tuple[bytes, ...]
+    token: bytes
+
+
+PLAIN, FACT, LATEST = range(3)
+"""What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
+left to the caller; something of which the latest object is kept, with only its kind as a fact."""
+
+Decode = TypeVar("Decode", bound=Callable[..., Any])
+
+_COLON, _SPACE, _BACKSLASH, _RETURN = 0x3A, 0x20, 0x5C, 0x0D
+_GAP = re.compile(r"[ \t\n\r]*")
+
+
+class Table:
+    """Paths to look for."""
+
+    def __init__(self, paths: Iterable[Path], roles: Sequence[int] | None = None) -> None:
+        """Take the paths; `roles` say what a `Forwarder` makes of each: `PLAIN`, or as it says."""
+        self.paths = list(paths)
+        self.roles = list(roles or [PLAIN] * len(self.paths))
+        self.ways = [_way_to(path) for path in self.paths]
+        """How `splice` finds each path; None where it does not try."""
+
+
+class Tally:
+    """What a stream has said that the next event may say again: its counts, choices and usage."""
+
+    def __init__(self) -> None:
+        self.chunks = self.others = 0
+        self.usage_data: bytes | None = None
+        self.indexes: set[int] = set()
+
+
+# --- the exact walk -----------------------------------------------------------------------------
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+# Only where a value ends is of interest: its numbers need not be made.
+_scan_strictly: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
+    parse_int=str, parse_float=str, parse_constant=_refuse_constant
+).raw_decode
+scan_once: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
+    parse_int=str, parse_float=str
+).raw_decode
+"""Pass the value that begins at a place: what it is, and where it ends. `NaN` passes, too."""
+
+
+class Member(NamedTuple):
+    """One member of an object or array, with the white space up to its commas."""
+
+    key: str
+    begin: int
+    value: int
+    value_end: int
+    end: int
+    is_escaped: bool
+    """Whether the key is spelled with an escape."""
+
+
+def skip_gap(text: str, at: int) -> int:
+    """Return the place behind the white space that begins at `at`."""
+    match = _GAP.match(text, at)
+    return match.end() if match else at
+
+
+def list_members(text: str, begin: int) -> tuple[list[Member], int]:
+    """List the members of the object or array that begins at `begin`, and where it ends.
+
+    The document has to be valid.
+    """
+    is_object = text[begin] == "{"
+    found: list[Member] = []
+    start = begin + 1
+    if text[skip_gap(text, start)] in "}]":
+        return found, skip_gap(text, start) + 1
+    while True:
+        at, key, is_escaped = skip_gap(text, start), str(len(found)), False
+        if is_object:
+            key_begin = at
+            key, at = scan_once(text, at)
+            is_escaped = "\\" in text[key_begin:at]
+            at = skip_gap(text, skip_gap(text, at) + 1)
+        _, value_end = scan_once(text, at)
+        end = skip_gap(text, value_end)
+        found.append(Member(key, start, at, value_end, end, is_escaped))
+        if text[end] != ",":
+            return found, end + 1
+        start = end + 1
+
+
+def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None:
+    """Find a table's paths in a document: (path's number, begin, end) by place; None: not plain."""
+    try:
+        data.decode()
+        text = data.decode("latin-1")  # so that a place in the text is one in the data
+        begin = skip_gap(text, 0)
+        _, end = _scan_strictly(text, begin)
+        if text[begin] != "{" or skip_gap(text, end) != len(text):
+            return None
+        found: list[tuple[int, int, int]] = []
+        numbered = list(enumerate(table.paths))
+        return sorted(found, key=_by_end) if _find(text, begin, numbered, found) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _by_end(found: tuple[int, int, int]) -> tuple[int, int]:
+    return found[2], -found[1]
+
+
+def _find(
+    text: str, begin: int, paths: list[tuple[int, Path]], found: list[tuple[int, int, int]]
+) -> bool:
+    """Find paths below the object or array at `begin`; False where a key is not plain."""
+    is_object = text[begin] == "{"
+    seen = set()
+    for member in list_members(text, begin)[0]:
+        if member.is_escaped:
+            return False
+        key = member.key.encode("latin-1").decode()
+        below: list[tuple[int, Path]] = []
+        for number, (step, *rest) in paths:
+            if step != key and (is_object or step is not None):
+                continue
+            if key in seen:
+                return False
+            if rest:
+                below.append((number, tuple(rest)))
+            else:
+                found.append((number, member.value, member.value_end))
+        if below or any(step == key for _, (step, *_) in paths):
+            seen.add(key)
+        if below and text[member.value] in "{[" and not _find(text, member.value, below, found):
+            return False
+    return True
+
+
+# --- the short way ------------------------------------------------------------------------------
+
+
+def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
+    """Make changes to a document: one encoded value a path, None to remove what is there.
+
+    Returns the document itself if nothing changes, and None if it is not plain.
+    """
+    if _BACKSLASH in data and data.find(b"\\u") >= 0:
+        return None
+    try:
+        if not data.isascii():
+            data.decode()
+        if values.count(...) == len(values):
+            _decode_nothing(data)  # which is to be an object all the same
+        edited = data
+        for way, value in zip(table.ways, values, strict=True):
+            if value is not ...:
+                one = way and _splice_one(edited, way, value)
+                if one is None:
+                    return None
+                edited = one
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+    return edited
+
+
+def splice_values(
+    data: bytes,
+    table: Table,
+    values: dict[str, Any],
+    encode: Callable[[Any], bytes],
+    drop: object,
+) -> bytes | None:
+    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
+    encoded = [None if value is drop else encode(value) for value in values.values()]
+    return splice(data, table, encoded)
+
+
+class _Nothing(msgspec.Struct, gc=False):
+    """Any object."""
+
+
+_decode_nothing = msgspec.json.Decoder(_Nothing).decode
+
+
+def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
+    raw = way.decode(data)
+    for step in way.steps:
+        if step is None:
+            raw = raw.value
+        elif type(raw) is list and step < len(raw):
+            raw = raw[step]
+        else:
+            raw = UNSET
+        if raw is UNSET:
+            return None if way.parents else _add(data, way.token, value)
+    for parent in way.parents:
+        if data.count(parent) != 1:
+            return None
+    if value is None and way.parents:
+        return None
+    return _replace(data, way.token, raw, value)
+
+
+def _replace(data: bytes, token: bytes, raw: Raw, value: bytes | None) -> bytes | None:
+    """Put a value in the place of a raw one, or remove it; None if it is not plain where it is."""
+    parts = data.split(token)
+    if len(parts) != 2:
+        return None
+    before, after = parts
+    if before[-1] == _BACKSLASH or after[0] != _COLON or after[1] <= _SPACE:
+        return None
+    old = bytes(raw)
+    rest = after[1 + len(old) :]
+    if value is None:
+        return _remove(before, rest)
+    return data if value == old else b"%b%b:%b%b" % (before, token, value, rest)
+
+
+@lru_cache(maxsize=256)
+def _way_to(path: Path) -> Way | None:
+    r"""Build what finds a path's raw value, and the texts of its keys.
+
+    None for a path that does not end in a key, and for keys that JSON may spell in two ways
+    without a `\u`.
+    """
+    keys = [step for step in path if step is not None and not step.isdigit()]
+    if not keys or keys[-1] != path[-1] or len(set(keys)) < len(keys):
+        return None
+    if None in path or not all(map(_is_plain, keys)):
+        return None
+    *parents, token = map(msgspec.json.encode, keys)
+    shape, steps = _shape_of(path)
+    return Way(msgspec.json.Decoder(shape).decode, steps, tuple(parents), token)
+
+
+def _is_plain(key: str) -> bool:
+    return key.isprintable() and not set(key) & {"/", '"', "\\"}
+
+
+def _shape_of(path: Path) -> tuple[Any, list[int | None]]:
+    """Build the type that has a path's value at the end of its steps: an index, or an attribute."""
+    shape: Any = Raw
+    steps: list[int | None] = []
+    for step in reversed(path):
+        if step is not None and step.isdigit():
+            shape = list[shape]
+            steps.insert(0, int(step))
+        else:
+            fields = [("value", shape | UnsetType, UNSET)]
+            shape = msgspec.defstruct("Shape", fields, rename={"value": str(step)}, gc=False)
+            steps.insert(0, None)
+    return shape, steps
+
+
+def _add(data: bytes, token: bytes, value: bytes | None) -> bytes | None:
+    if value is None:
+        return data
+    if data[-1:] != b"}" or data[-2:-1] in b"{ \t\n\r":
+        return None
+    return b"%b,%b:%b}" % (data[:-1], token, value)
+
+
+def _remove(before: bytes, rest: bytes) -> bytes | None:
+    if rest[:1] == b"," and before[-1:] in (b"{", b","):
+        return before + rest[1:]
+    if rest[:1] == b"}" and before[-1:] == b",":
+        return before[:-1] + rest
+    return None
+
+
+# --- framing ------------------------------------------------------------------------------------
+
+
+def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
+    """Cut whole blocks of the shape that servers write, `data: ...` and an empty line, into data.
+
+    Returns each block's data, and the two line ends behind it, the same for all; None if there is
+    a block of another shape.
+    """
+    ends = b"\r\n\r\n" if whole[-3:-2] == b"\n" else b"\n\n"
+    if whole[:6] != b"data: " or not whole.endswith(ends):
+        return None
+    data = whole[6 : -len(ends)].split(ends + b"data: ")
+    # As many line ends as these blocks have: none is inside one, and the last two are at the end.
+    count = 2 * len(data)
+    if whole.count(b"\n") != count:
+        return None
+    if len(ends) == 2:
+        return None if _RETURN in whole else (data, ends)
+    is_crlf = whole.count(b"\r") == count and whole.count(b"\r\n") == count
+    return (data, ends) if is_crlf else None
+
+
+# --- reads --------------------------------------------------------------------------------------
+
+
+class Forwarder:
+    """Passes on events that ask for no decision, and makes a table's changes to them."""
+
+    def __init__(self, table: Table, values: Sequence[Value], tally: Tally, limit: int) -> None:
+        """Take the table and what becomes of each of its paths, as `splice` does."""
+        self.ready = False
+        """Whether a read begins with a block."""
+        self._tally = tally
+        self._limit = limit
+        self._decode = _facts_decoder(table, values)
+        self._changes: list[tuple[str, bytes, bytes | None]] = []
+        self._latest, self._strips = "", False
+        for path, role, way, value in zip(
+            table.paths, table.roles, table.ways, values, strict=True
+        ):
+            if role == LATEST:
+                self._latest, self._strips = str(path[0]), value is None
+            if value is ... or way is None:
+                self._usable = self._usable and value is ...
+            else:
+                self._changes.append((str(path[0]), way.token, value))
+        self._plain: tuple[list[bytes], bytes] | None = None
+        self._position = 0
+        self._done = (b"", 0)
+
+    _usable = True
+
+    def feed(self, data: object) -> bytes | None:
+        """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
+        if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        out, at = self.forward(data, 0)
+        if at == len(data):
+            return out
+        self._done, self.ready = (out, at), False
+        return None
+
+    def rest(self) -> tuple[bytes, int]:
+        """Return what `feed` has passed on already, and how many bytes of the read that was."""
+        done, self._done, self.ready = self._done, (b"", 0), False
+        return done
+
+    def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
+        """Pass events on from `begin` up to one that asks for a decision: what leaves, and where.
+
+        The caller passes on that one, and asks again from behind it.
+        """
+        if begin == 0:
+            self._plain = _cut_utf8(whole) if self._usable else None
+            self._position = 0
+        if self._plain is None:
+            return b"", begin
+        found, ends = self._plain
+        left, at, forward = [], begin, self._forward_one
+        same = True
+        for data in found[self._position :]:
+            edited = forward(data)
+            if edited is None:
+                break
+            self._position += 1
+            at += len(data) + len(ends) + 6
+            same = same and edited is data
+            if edited:
+                left.append(edited)
+        self._position += 1
+        if same:
+            return whole[begin:at], at
+        return (b"data: " + (ends + b"data: ").join(left) + ends if left else b""), at
+
+    def learn(self, is_chunk: bool, is_withheld: bool) -> None:
+        """Learn nothing: each event is looked at."""
+
+    def _forward_one(self, data: bytes) -> bytes | None:
+        """Return an event's data as it leaves, empty if it is withheld; None if it is not taken."""
+        try:
+            facts = self._decode(data)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        tally = self._tally
+        if not asks_nothing(facts, tally):
+            return None
+        raw = getattr(facts, self._latest)
+        latest = None if raw is UNSET else bytes(raw)
+        has_latest = latest is not None and latest[:1] == b"{"
+        edited: bytes | None = data
+        if has_latest and self._strips and not facts.choices:
+            edited = b""
+        elif self._changes:
+            edited = self._changed(data, facts)
+            if edited is None:
+                return None
+        tally.chunks += 1
+        if has_latest:
+            tally.usage_data = latest
+        return edited
+
+    def _changed(self, data: bytes, facts: Any) -> bytes | None:
+        if _BACKSLASH in data and data.find(b"\\u") >= 0:
+            return None
+        edited: bytes | None = data
+        for name, token, value in self._changes:
+            raw = getattr(facts, name)
+            if edited is not None:
+                edited = (
+                    _add(edited, token, value)
+                    if raw is UNSET
+                    else _replace(edited, token, raw, value)
+                )
+        return edited
+
+
+def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode:  # noqa: ARG001
+    """Build a decode function; the compiled one lets `fast` decode what passes a cheap check."""
+    return otherwise
+
+
+class Reader:
+    """Decodes chunks that ask for no decision."""
+
+    def __init__(self, decode: Callable[[bytes], Any], tally: Tally, limit: int) -> None:
+        """Take a decode function for UTF-8, of chunks in which what is absent is `UNSET`."""
+        self.ready = False
+        """Whether a read begins with a block."""
+        self._decode = decode
+        self._tally = tally
+        self._limit = limit
+        self._done: tuple[list[Any], int] = ([], 0)
+
+    def feed(self, data: object) -> list[Any] | None:
+        """Take a read of whole events and return its chunks; None if some of it is for `rest`."""
+        if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        plain = cut_plain(data)
+        if plain is None:
+            return None
+        found, ends = plain
+        chunks: list[Any] = []
+        at = 0
+        for event in found:
+            chunk = self.read(event)
+            if chunk is None:
+                self._done, self.ready = (chunks, at), False
+                return None
+            chunks.append(chunk)
+            at += len(event) + len(ends) + 6
+        return chunks
+
+    def rest(self) -> tuple[list[Any], int]:
+        """Return the chunks that `feed` has decoded already, and how many bytes of the read."""
+        done, self._done, self.ready = self._done, ([], 0), False
+        return done
+
+    def read(self, data: bytes) -> Any:
+        """Decode one event's data; None if it asks for a decision."""
+        try:
+            if not data.isascii():
+                data.decode()
+            chunk = self._decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        tally = self._tally
+        if not asks_nothing(chunk, tally):
+            return None
+        if chunk.usage:
+            tally.usage_data = msgspec.json.encode(chunk.usage)
+        tally.chunks += 1
+        return chunk
+
+
+def asks_nothing(chunk: Any, tally: Tally) -> bool:
+    """Tell whether a chunk has no error and no finish reason, and choices that are known."""
+    error, choices = chunk.error, chunk.choices
+    if (error is not None and error is not UNSET) or choices is UNSET:
+        return False
+    if choices:
+        known = tally.indexes
+        for choice in choices:
+            index = choice.index
+            if choice.finish_reason or type(index) is not int or index not in known:
+                return False
+    return True
+
+
+def _cut_utf8(whole: bytes) -> tuple[list[bytes], bytes] | None:
+    if not whole.isascii():
+        try:
+            whole.decode()
+        except UnicodeDecodeError:
+            return None
+    return cut_plain(whole)
+
+
+def _facts_decoder(table: Table, values: Sequence[Value]) -> Callable[[bytes], Any]:
+    """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw."""
+    items: dict[str, list[Any]] = {}
+    fields: list[Any] = []
+    for path, role, value in zip(table.paths, table.roles, values, strict=True):
+        key, *below = path
+        if below:
+            items.setdefault(str(key), []).append((below[-1], Any, UNSET))
+        else:
+            is_raw = role == LATEST or value is not ...
+            fields.append((key, Raw | UnsetType if is_raw else Any, UNSET))
+    for key, names in items.items():
+        item = msgspec.defstruct("Item", names, gc=False)
+        fields = [field for field in fields if field[0] != key]
+        fields.append((key, list[item] | UnsetType | None, UNSET))  # type: ignore[valid-type]
+    return msgspec.json.Decoder(msgspec.defstruct("Facts", fields, gc=False)).decode

@@ -1,0 +1,526 @@
+# One pass over a document: proves that it is JSON, and finds what a table of paths names.
+
+cdef enum Role:
+    PLAIN, FACT, LATEST
+
+cdef enum Action:
+    KEEP_IT, REPLACE, REMOVE, ADD
+
+cdef enum Tag:  # in a signature
+    ITEM = 1, OPEN, CLOSE, VALUE, KIND, EVENT
+
+cdef struct Node:  # one step of one or more paths
+    const char* name
+    int32_t length, index, ordinal, sibling, child, each
+    int32_t slot  # the path that ends here; -1 if none does
+    int32_t role
+
+cdef struct Change:  # what becomes of the value at the end of a path
+    Action action
+    const char* value
+    Py_ssize_t length
+
+cdef struct Span:
+    int32_t begin, end
+
+cdef struct Piece:  # a part of the document, and what happens to it
+    int32_t begin, end, slot
+    Action action
+
+cdef struct Free:
+    int32_t begin, end
+    bint is_string
+
+cdef struct Walk:
+    At base, end
+    const Node* nodes
+    const Change* changes
+    bint one_line  # whether a line end is no white space
+    bint reporting  # whether each path that is found makes a piece
+    bint noting  # whether the free values are to be noted
+    uint64_t found  # the paths that were found, as bits
+    bint keeps_root  # whether a member of the root stays
+    int32_t piece_count, free_count, span_count, signature_length
+    Piece pieces[MAX_PIECES]
+    Free free[MAX_FREE + 1]
+    Span latest
+    uint8_t signature[MAX_SIGNATURE]
+
+
+cdef inline At gap(Walk* walk, At p) noexcept nogil:
+    return p if p[0] > c' ' else wide_gap(walk, p)
+
+
+cdef At wide_gap(Walk* walk, At p) noexcept nogil:
+    while p[0] == c' ' or p[0] == c'\t' or (
+        (p[0] == c'\n' or p[0] == c'\r') and not walk.one_line and p < walk.end
+    ):
+        p += 1
+    return p
+
+
+cdef inline void sign(Walk* walk, Tag tag, int32_t slot, At begin, At end) noexcept nogil:
+    """Add to the signature: what is found where, and its bytes, so that it can be told apart."""
+    cdef int32_t n = walk.signature_length, length = <int32_t>(end - begin)
+    if n < 0 or length > 0xFF or n + 3 + length > MAX_SIGNATURE:
+        walk.signature_length = -1
+        return
+    walk.signature[n] = tag
+    walk.signature[n + 1] = <uint8_t>slot
+    walk.signature[n + 2] = <uint8_t>length
+    memcpy(walk.signature + n + 3, begin, length)
+    walk.signature_length = n + 3 + length
+
+
+cdef inline void note_free(Walk* walk, At begin, At end, bint is_string) noexcept nogil:
+    if walk.noting and walk.free_count <= MAX_FREE:
+        walk.free[walk.free_count] = Free(
+            <int32_t>(begin - walk.base), <int32_t>(end - walk.base), is_string
+        )
+        walk.free_count += 1
+
+
+cdef inline int find_child(const Node* nodes, int node, At key, Py_ssize_t length) noexcept nogil:
+    cdef int child = nodes[node].child
+    while child >= 0:
+        if nodes[child].length == length and memcmp(nodes[child].name, key, length) == 0:
+            return child
+        child = nodes[child].sibling
+    return -1
+
+
+cdef inline int find_item(const Node* nodes, int node, int index) noexcept nogil:
+    cdef int child = nodes[node].each
+    if child >= 0:
+        return child
+    child = nodes[node].child
+    while child >= 0 and nodes[child].index != index:
+        child = nodes[child].sibling
+    return child
+
+
+cdef bint add_piece(Walk* walk, int slot, At begin, At end, Action action) noexcept nogil:
+    if walk.piece_count == MAX_PIECES:
+        return False
+    walk.pieces[walk.piece_count] = Piece(
+        <int32_t>(begin - walk.base), <int32_t>(end - walk.base), slot, action
+    )
+    walk.piece_count += 1
+    return True
+
+
+cdef inline bint is_same(const Change* change, At begin, At end) noexcept nogil:
+    return end - begin == change.length and memcmp(change.value, begin, change.length) == 0
+
+
+cdef inline bint is_replaced(Walk* walk, int slot) noexcept nogil:
+    return slot >= 0 and walk.changes[slot].action == REPLACE
+
+
+cdef bint mark(
+    Walk* walk, int child, At segment, At begin, At end, At after, bint* kept
+) noexcept nogil:
+    """Take note of a member or item that a path ends at, and of what is to happen to it.
+
+    `segment` is where it begins, the white space before it included, `after` where it ends with
+    that behind it; `kept` tells whether one before it in its object stays, and is updated.
+    """
+    cdef const Node* node = &walk.nodes[child]
+    cdef const Change* change
+    cdef Action action = KEEP_IT
+    cdef At cut
+    if node.role == FACT and node.child < 0 and node.each < 0:
+        sign(walk, VALUE, node.slot, begin, end)
+    elif node.role == LATEST:
+        sign(walk, KIND, node.slot, begin, begin + 1)
+        if begin[0] == c'{':
+            walk.latest = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
+            walk.span_count = 1
+    if node.slot >= 0:
+        walk.found |= <uint64_t>1 << node.slot
+        if walk.reporting:
+            return add_piece(walk, node.slot, begin, end, KEEP_IT)
+        change = &walk.changes[node.slot]
+        action = change.action
+        if action == REPLACE and not is_same(change, begin, end):
+            if not add_piece(walk, node.slot, begin, end, REPLACE):
+                return False
+        elif action == REMOVE:
+            # A comma goes with it: the one before it, if something before that stays.
+            cut = segment - 1 if kept[0] else segment
+            return add_piece(
+                walk, node.slot, cut, after + 1 if not kept[0] and after[0] == c',' else after, REMOVE
+            )
+    kept[0] = True
+    return True
+
+
+cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
+    """Pass an object, from behind its brace."""
+    cdef uint64_t seen = 0, bit
+    cdef bint escaped, kept = False
+    cdef int child
+    cdef At segment = p, key, begin, after
+    p = gap(walk, p)
+    if p[0] == c'}':
+        return p + 1
+    while True:
+        if p[0] != c'"':
+            return NULL
+        key = p + 1
+        escaped = False
+        p = string(key, walk.end, &escaped)
+        if p == NULL:
+            return NULL
+        child = -1
+        if node >= 0:
+            if escaped:
+                return NULL
+            child = find_child(walk.nodes, node, key, p - 1 - key)
+            if child >= 0:
+                bit = <uint64_t>1 << walk.nodes[child].ordinal
+                if seen & bit:
+                    return NULL
+                seen |= bit
+        p = gap(walk, p)
+        if p[0] != c':':
+            return NULL
+        begin = gap(walk, p + 1)
+        p = walk_value(walk, begin, child, depth)
+        if p == NULL:
+            return NULL
+        after = gap(walk, p)
+        if child >= 0:
+            if not mark(walk, child, segment, begin, p, after, &kept):
+                return NULL
+        else:
+            kept = True
+        if after[0] != c',':
+            break
+        segment = after + 1
+        p = gap(walk, segment)
+    if after[0] != c'}':
+        return NULL
+    if node == 0:
+        walk.keeps_root = kept
+    return after + 1
+
+
+cdef At walk_array(Walk* walk, At p, int node, int depth) noexcept nogil:
+    """Pass an array, from behind its bracket."""
+    cdef int child = -1, index = 0
+    cdef bint kept = False
+    cdef At segment = p, begin, after
+    p = gap(walk, p)
+    if p[0] == c']':
+        return p + 1
+    while True:
+        if node >= 0:
+            child = find_item(walk.nodes, node, index)
+            sign(walk, ITEM, 0, p, p)
+        begin = p
+        p = walk_value(walk, begin, child, depth)
+        if p == NULL:
+            return NULL
+        after = gap(walk, p)
+        if child >= 0:
+            if not mark(walk, child, segment, begin, p, after, &kept):
+                return NULL
+        else:
+            kept = True
+        if after[0] != c',':
+            break
+        index += 1
+        segment = after + 1
+        p = gap(walk, segment)
+    return after + 1 if after[0] == c']' else NULL
+
+
+cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
+    """Pass a value; `node` is the step of the table that leads to it, or -1."""
+    cdef At begin = p
+    cdef bint escaped = False, leads = node >= 0 and (
+        walk.nodes[node].child >= 0 or walk.nodes[node].each >= 0
+    )
+    cdef bint noting = walk.noting
+    cdef uint8_t first = p[0]
+    if leads:
+        sign(walk, OPEN, walk.nodes[node].slot, p, p + 1)
+    elif node >= 0 and walk.nodes[node].role == FACT:
+        walk.noting = False  # all of it is in the signature
+    if noting and node >= 0 and is_replaced(walk, walk.nodes[node].slot):
+        walk.noting = False  # another value may have to be replaced where this one is the new one
+    if first == c'"':
+        p = string(p + 1, walk.end, &escaped)
+        if p != NULL and node < 0:
+            note_free(walk, begin + 1, p - 1, True)
+    elif first == c'{' or first == c'[':
+        if depth == 0:
+            return NULL
+        if first == c'{':
+            p = walk_object(walk, p + 1, node if leads else -1, depth - 1)
+        else:
+            p = walk_array(walk, p + 1, node if leads else -1, depth - 1)
+    elif first == c'n':
+        p = literal(p, walk.end, "null", 4)
+    elif first == c't':
+        p = literal(p, walk.end, "true", 4)
+    elif first == c'f':
+        p = literal(p, walk.end, "false", 5)
+    else:
+        p = number(p)
+        if p != NULL and node < 0:
+            note_free(walk, begin, p, False)
+    walk.noting = noting
+    if leads:
+        sign(walk, CLOSE, 0, begin, begin)
+    return p
+
+
+cdef At walk_document(Walk* walk, At p) noexcept nogil:
+    """Pass a document whose root is an object, up to `end`; return the place behind its brace."""
+    cdef At root_end
+    walk.found = 0
+    walk.keeps_root = False
+    walk.piece_count = walk.free_count = walk.span_count = walk.signature_length = 0
+    p = gap(walk, p)
+    if p[0] != c'{':
+        return NULL
+    root_end = walk_object(walk, p + 1, 0, MAX_DEPTH - 1)
+    return root_end if root_end != NULL and gap(walk, root_end) == walk.end else NULL
+
+
+cdef class Table:
+    """Paths as a tree of steps.
+
+    A path is a tuple of keys, decimal indices and None, which stands for each item of an array.
+    """
+
+    cdef Node* nodes
+    cdef int node_count, path_count
+    cdef uint64_t roots, nested  # the paths of one step, and of several
+    cdef readonly list paths
+    cdef list names  # what the nodes point into
+    cdef list keys  # the last step of each path, encoded
+
+    def __cinit__(self, paths, roles=None):
+        cdef int slot, node
+        self.paths, self.names, self.keys = list(paths), [], []
+        if len(paths) > MAX_PATHS:
+            return  # every document is one for the exact path
+        self.nodes = <Node*>PyMem_Malloc((sum(map(len, paths)) + 1) * sizeof(Node))
+        if self.nodes == NULL:
+            raise MemoryError
+        self._add_node(b"", -1)
+        for slot, path in enumerate(paths):
+            node = 0
+            for step in path:
+                node = self._step(node, step)
+            self.nodes[node].slot = slot
+            if roles is not None:
+                self.nodes[node].role = roles[slot]
+            if len(path) == 1:
+                self.roots |= <uint64_t>1 << slot
+            else:
+                self.nested |= <uint64_t>1 << slot
+            self.keys.append(b"" if path[-1] is None else encode_json(path[-1]))
+        self.path_count = len(paths)
+
+    def __dealloc__(self):
+        PyMem_Free(self.nodes)
+
+    cdef int _add_node(self, bytes name, int ordinal) except -1:
+        cdef Node* node = &self.nodes[self.node_count]
+        self.names.append(name)
+        node.name = PyBytes_AS_STRING(name)
+        node.length = <int32_t>len(name)
+        node.index = int(name) if is_index(name) else -1
+        node.ordinal = ordinal
+        node.sibling = node.child = node.each = node.slot = -1
+        node.role = PLAIN
+        self.node_count += 1
+        return self.node_count - 1
+
+    cdef int _step(self, int parent, step) except -1:
+        cdef int child = self.nodes[parent].child, last = -1, made
+        if step is None:
+            if self.nodes[parent].each < 0:
+                self.nodes[parent].each = self._add_node(b"", 0)
+            return self.nodes[parent].each
+        name = step.encode()
+        while child >= 0:
+            if self.names[child] == name:
+                return child
+            last = child
+            child = self.nodes[child].sibling
+        made = self._add_node(name, self.nodes[last].ordinal + 1 if last >= 0 else 0)
+        if last < 0:
+            self.nodes[parent].child = made
+        else:
+            self.nodes[last].sibling = made
+        return made
+
+    cdef int read_changes(self, values, Change* changes) except -1:
+        """Take what becomes of each path: its new value, encoded; None: it is removed; ...: it stays."""
+        cdef int slot
+        if len(values) != self.path_count:
+            raise ValueError("there is to be one value a path")
+        for slot, value in enumerate(values):
+            changes[slot] = Change(KEEP_IT, NULL, 0)
+            if value is None:
+                changes[slot].action = REMOVE
+            elif value is not Ellipsis:
+                changes[slot] = Change(
+                    REPLACE, PyBytes_AS_STRING(<bytes?>value), PyBytes_GET_SIZE(value)
+                )
+        return 0
+
+    cdef bint add_missing(self, Walk* walk, At end) noexcept nogil:
+        """Add what is missing at the end of the root; `end` is behind its brace."""
+        cdef int slot
+        cdef uint64_t missing = ~walk.found
+        for slot in range(self.path_count):
+            if not missing >> slot & 1 or walk.changes[slot].action == KEEP_IT:
+                continue
+            if self.nested >> slot & 1:
+                return False  # its parent may be missing
+            if walk.changes[slot].action == REPLACE and not (
+                walk.keeps_root and add_piece(walk, slot, end - 1, end - 1, ADD)
+            ):
+                return False
+        return True
+
+
+def is_index(bytes name):
+    """Tell whether a step is an array's index, as RFC 6901 spells them."""
+    return name.isdigit() and len(name) < 10 and (name == b"0" or name[:1] != b"0")
+
+
+cdef struct Buffer:
+    uint8_t* data
+    Py_ssize_t length, room
+
+
+cdef bint reserve(Buffer* out, Py_ssize_t more) noexcept:
+    cdef uint8_t* grown
+    cdef Py_ssize_t room = 2 * (out.length + more) + 256
+    if out.room - out.length >= more:
+        return True
+    grown = <uint8_t*>PyMem_Realloc(out.data, room)
+    if grown == NULL:
+        return False
+    out.data, out.room = grown, room
+    return True
+
+
+cdef inline bint append(Buffer* out, const void* data, Py_ssize_t length) noexcept:
+    if not reserve(out, length):
+        return False
+    memcpy(out.data + out.length, data, length)
+    out.length += length
+    return True
+
+
+cdef bint append_change(
+    Buffer* out, Table table, int slot, const Change* change, Action action
+) noexcept:
+    """Append what takes the place of a piece."""
+    cdef bytes key
+    if action == ADD:
+        key = <bytes>table.keys[slot]
+        if not (
+            append(out, b",", 1)
+            and append(out, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+            and append(out, b":", 1)
+        ):
+            return False
+    return action == REMOVE or append(out, change.value, change.length)
+
+
+cdef inline void begin_walk(
+    Walk* walk, Table table, const Change* changes, At base, At end
+) noexcept nogil:
+    walk.base, walk.end = base, end
+    walk.nodes, walk.changes = table.nodes, changes
+    walk.one_line = walk.reporting = walk.noting = False
+
+
+def scan(bytes data not None, Table table not None):
+    """Find a table's paths in a document: (path's number, begin, end), in order; None: not plain."""
+    cdef Walk walk
+    cdef At base = <At>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if size > 0x7FFFFFFF or table.nodes == NULL:
+        return None
+    begin_walk(&walk, table, NULL, base, base + size)
+    walk.reporting = True
+    if walk_document(&walk, base) == NULL:
+        return None
+    return [
+        (walk.pieces[i].slot, walk.pieces[i].begin, walk.pieces[i].end)
+        for i in range(walk.piece_count)
+    ]
+
+
+def splice(bytes data not None, Table table not None, values not None):
+    """Make changes to a document: one encoded value a path, None to remove what is there.
+
+    Returns the document itself if nothing changes, and None if it is not plain.
+    """
+    cdef Change changes[MAX_PATHS]
+    if table.nodes == NULL:
+        return None
+    table.read_changes(values, changes)
+    return spliced(data, table, changes)
+
+
+def splice_values(bytes data not None, Table table not None, dict values not None, encode, drop):
+    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
+    cdef Change changes[MAX_PATHS]
+    cdef int slot = 0
+    cdef list held = []
+    if table.nodes == NULL or len(values) != table.path_count:
+        return None
+    for value in values.values():
+        if value is drop:
+            changes[slot] = Change(REMOVE, NULL, 0)
+        else:
+            encoded = encode(value)
+            held.append(encoded)
+            changes[slot] = Change(
+                REPLACE, PyBytes_AS_STRING(<bytes?>encoded), PyBytes_GET_SIZE(encoded)
+            )
+        slot += 1
+    return spliced(data, table, changes)
+
+
+cdef spliced(bytes data, Table table, const Change* changes):
+    cdef Walk walk
+    cdef At base = <At>PyBytes_AS_STRING(data), end
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0
+    cdef Piece* piece
+    cdef Buffer out
+    cdef int i
+    if size > 0x7FFFFFFF:
+        return None
+    begin_walk(&walk, table, changes, base, base + size)
+    end = walk_document(&walk, base)
+    if end == NULL or not table.add_missing(&walk, end):
+        return None
+    if walk.piece_count == 0:
+        return data
+    out = Buffer(NULL, 0, 0)
+    try:
+        for i in range(walk.piece_count):
+            piece = &walk.pieces[i]
+            if not (
+                append(&out, base + kept, piece.begin - kept)
+                and append_change(&out, table, piece.slot, &changes[piece.slot], piece.action)
+            ):
+                raise MemoryError
+            kept = piece.end
+        if not append(&out, base + kept, size - kept):
+            raise MemoryError
+        return PyBytes_FromStringAndSize(<const char*>out.data, out.length)
+    finally:
+        PyMem_Free(out.data)

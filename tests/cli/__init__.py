@@ -1,0 +1,1 @@
+"""The command line: every command on every stream, and what it does when things go wrong."""
