@@ -41,7 +41,7 @@ class _Group(TyperGroup):
         return _show_as_flag(super().get_help_option(ctx))
 
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=_Group,
     help="Read and check streamed chat completions, or relay them.",
     add_completion=False,

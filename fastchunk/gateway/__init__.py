@@ -13,11 +13,11 @@ try:
     import prometheus_client as _prometheus_client  # noqa: F401
     import starlette as _starlette  # noqa: F401
     import uvicorn as _uvicorn  # noqa: F401
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        f"fastchunk.gateway needs more than fastchunk ({error}): "
+        f"fastchunk.gateway needs more than fastchunk ({_error}): "
         "python -m pip install 'fastchunk[gateway]'"
-    ) from error
+    ) from _error
 
 from .app import create_app
 from .server import serve

@@ -44,7 +44,7 @@ MakeRelay: TypeAlias = Callable[..., RelayLike]
 OnAnswer: TypeAlias = Callable[[bytes], bytes]
 """Takes the body of an answer that is not streamed; returns the body to send."""
 
-log = logging.getLogger("fastchunk.gateway")
+log: logging.Logger = logging.getLogger("fastchunk.gateway")
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that did not wait for the answer
 # What a client has to know to try again, or to try something else.
@@ -116,7 +116,7 @@ class Gateway:
         self, settings: Settings, relay: MakeRelay | None, on_answer: OnAnswer | None
     ) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics: Metrics = Metrics()
         self._upstream = Upstream(settings)
         self._make_relay = relay or Relay
         self._on_answer = on_answer

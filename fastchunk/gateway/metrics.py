@@ -31,20 +31,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.streams_open = Gauge(
+        self.streams_open: Gauge = Gauge(
             "fastchunk_gateway_streams_open",
             "Chat completions that are being answered",
             registry=self._registry,
         )
-        self.requests = self._counter("requests", "Requests by route and status", "route", "status")
-        self.events = self._counter("events", "Events of streams that have ended")
-        self.chunks = self._counter("chunks", "Chunks among them")
-        self.invalid = self._counter("invalid_events", "Events that could not be decoded")
-        self.received = self._counter("received_bytes", "Bytes of streams that have ended")
-        self.failures = self._counter(
+        self.requests: Counter = self._counter(
+            "requests", "Requests by route and status", "route", "status"
+        )
+        self.events: Counter = self._counter("events", "Events of streams that have ended")
+        self.chunks: Counter = self._counter("chunks", "Chunks among them")
+        self.invalid: Counter = self._counter("invalid_events", "Events that could not be decoded")
+        self.received: Counter = self._counter("received_bytes", "Bytes of streams that have ended")
+        self.failures: Counter = self._counter(
             "upstream_errors", "Answers that the upstream failed to give, by kind", "kind"
         )
-        self.first_event = Histogram(
+        self.first_event: Histogram = Histogram(
             "fastchunk_gateway_first_event_seconds",
             "Time from a request to the first event of its answer",
             buckets=_SECONDS,

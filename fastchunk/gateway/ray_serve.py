@@ -27,11 +27,11 @@ from .settings import Settings, with_keys
 
 try:
     from ray import serve
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        f"fastchunk.gateway.ray_serve needs more than the gateway ({error}): "
+        f"fastchunk.gateway.ray_serve needs more than the gateway ({_error}): "
         "python -m pip install 'fastchunk[ray]'"
-    ) from error
+    ) from _error
 
 __all__ = ["build"]
 

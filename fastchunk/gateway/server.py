@@ -32,7 +32,7 @@ from .settings import Settings, with_keys
 
 __all__ = ["running", "serve", "with_keys"]
 
-log = logging.getLogger("fastchunk.gateway")
+log: logging.Logger = logging.getLogger("fastchunk.gateway")
 
 _GRACE = 1  # seconds that a client gets to read the end of a stream that was cut short
 # HTTP clients keep an idle connection for five seconds. The server keeps it longer, so that it
