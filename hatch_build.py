@@ -68,7 +68,7 @@ def build_extension(directory: str) -> tuple[Path | None, str]:
 
     # MSVC takes other flags, and setuptools gives it good ones. These go behind the flags that
     # Python was built with, and CFLAGS, a second time, goes behind these.
-    flags = ["-O2", "-g0", *shlex.split(os.environ.get("CFLAGS", ""))] if os.name != "nt" else []
+    flags = ["-O3", "-g0", *shlex.split(os.environ.get("CFLAGS", ""))] if os.name != "nt" else []
     source = str(PACKAGE / "_scan.pyx")
     extension = Extension("fastchunk._scan", [source], extra_compile_args=flags)
     try:

@@ -52,7 +52,7 @@ def put_document(data: bytes) -> None:
     _scan.splice(data, TABLE, CHANGES)
     assert _scan.splice(data, TABLE, [...] * len(PATHS)) in (data, None)
     _scan.splice_values(data, SET, {"model": "alias", "usage": ..., "n": 1}, encode, ...)
-    _scan.check(data)
+    _scan.guarded_decoder(len, len)(data)
 
 
 def put_read(data: bytes, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
 """Measurements of fastchunk and of what a user would pick instead, each checked before it is timed.
 
-`python -m benchmarks` runs them all and rewrites `bench_results/` and the README's tables.
+`python -m benchmarks --help` says what can be run.
 """

@@ -1,205 +1,166 @@
-"""`python -m benchmarks`: measure everything, write `bench_results/`, rewrite the README's tables.
-
-`--quick` measures one short pass, checks every result and prints the tables, and writes nothing.
-`--end-to-end` measures gateways in processes of their own instead, with sockets on both sides.
-`--check` says whether the README shows the newest results of both.
-"""
+"""The command `python -m benchmarks`: measure, print, and with `--write` record."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import re
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 
-from . import end_to_end, report
-from .measure import IMPORTS, import_time
-from .peers import PEERS
+from . import goals, imports, memory, pages, runs, turns
+from .catalog import jobs
+from .end_to_end import measure as gateways
+from .job import Job
+from .pure import PurePackage
+from .report import end_to_end, page
 
-# The floor refuses what the exact path accepts, and is then shown without a figure.
-_MAY_FAIL = f"[recorded mix-{report.FLOOR}]"
-
-_PACKAGES = (
-    *("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai", "httpx-sse", "litellm"),
-    "pytest-benchmark",
-)
-_END_TO_END_PACKAGES = (
-    *("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai"),
-    *("aiohttp", "starlette", "uvicorn", "uvloop", "httptools"),
-)
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=report.ROOT, check=False)
+_DESCRIPTION = """\
+Measure fastchunk beside what one would use instead: in some 5 minutes the library itself, or with
+--end-to-end gateways in processes of their own with sockets. Every result is checked before it is
+timed. The tables are printed; with --write the run is also recorded. FASTCHUNK_STREAMS names a
+folder of recorded streams (*.sse) to measure too."""
+_SHARED = ("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai")
+_PACKAGES = (*_SHARED, "httpx-sse", "litellm")
+_END_TO_END_PACKAGES = (*_SHARED, "aiohttp", "starlette", "uvicorn", "uvloop", "httptools")
+_PASSES, _IMPORTS, _HELD, _MANY = 15, 20, 5_000, 1_000_000
+_QUICK_MANY = 100_000
 
 
-def _time_all(cases: Path, seconds: float) -> dict[str, dict[str, float]]:
-    """Time all peers once, case by case in turn: nanoseconds a call by operation/case and peer."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.json"
-        finished = _run(
-            *("-m", "pytest", "-q", "benchmarks/bench_codec.py", "benchmarks/bench_stream.py"),
-            "benchmarks/bench_accumulate.py",
-            *("-p", "no:cacheprovider"),
-            *("-o", "python_files=bench_*.py", "-o", "addopts=", "--cases", str(cases)),
-            *(f"--benchmark-json={out}", f"--benchmark-max-time={seconds}"),
-            *("--benchmark-min-rounds=5", "--benchmark-disable-gc"),
-            *("--benchmark-warmup=on", "--benchmark-warmup-iterations=3"),
-        )
-        failed = re.findall(r"^FAILED \S+?::(.*?)(?: - |$)", finished.stdout, re.MULTILINE)
-        ran = finished.returncode in {0, 1} and out.exists()  # 1: a check failed, and is looked at
-        if not ran or not all(name.endswith(_MAY_FAIL) for name in failed):
-            raise SystemExit(f"a check failed\n{finished.stdout}\n{finished.stderr}")
-        taken: dict[str, dict[str, float]] = {}
-        for benchmark in json.loads(out.read_text("utf-8"))["benchmarks"]:
-            function = benchmark["name"].partition("[")[0]
-            operation = function.removeprefix("test_").replace("_", " ")
-            case, _, peer = benchmark["param"].rpartition("-")
-            nanoseconds = benchmark["stats"]["median"] / benchmark["extra_info"]["calls"] * 1e9
-            taken.setdefault(f"{operation}/{case or 'text delta'}", {})[peer] = nanoseconds
-        return taken
-
-
-def measure(*, quick: bool) -> report.Results:
-    """Measure all peers in turn, several times over."""
-    passes, seconds, held, many = (1, 0.002, 500, 100_000) if quick else (7, 0.03, 5_000, 1_000_000)
-    imports: dict[str, list[float]] = {name: [] for name in ("nothing", *IMPORTS)}
-    taken, memory = [], {}
-    progress = Progress(console=Console(stderr=True))
-    with progress, tempfile.TemporaryDirectory() as folder:
-        bar = progress.add_task("writing the cases", total=3 + 2 * passes + len(PEERS))
-
-        def step(description: str) -> None:
-            progress.update(bar, description=description, advance=1)
-
-        cases = Path(folder) / "cases.json"
-        written = _run("-m", "benchmarks.cases", str(cases))
-        if written.returncode:
-            raise SystemExit(written.stderr)
-        for n in range(passes):
-            step(f"pass {n + 1} of {passes}")
-            taken.append(_time_all(cases, seconds))
-            step("imports")
-            for name, times in imports.items():
-                times.append(import_time(IMPORTS.get(name, "pass")))
-        for peer in PEERS:
-            step(f"memory: {peer}")
-            finished = _run("-m", "benchmarks.measure", peer, str(cases), str(held))
-            memory[peer] = json.loads(finished.stdout)
-        step("memory: a million events")
-        flat = _run("-m", "benchmarks.stream_peers")
-        step("memory: an answer's chunks")
-        accumulated = _run("-m", "benchmarks.accumulate_peers", str(many))
-        for finished in (flat, accumulated):
-            if finished.returncode:
-                raise SystemExit(finished.stderr)
-        step("done")
-    return {
-        **_circumstances(_PACKAGES),
-        "passes": passes,
-        "peers": list(PEERS),
-        "timings": {
-            key: {peer: [one[key].get(peer) for one in taken] for peer in peers}
-            for key, peers in taken[0].items()
-        },
-        "memory": memory,
-        "flat": json.loads(flat.stdout),
-        "accumulated": json.loads(accumulated.stdout),
-        "imports": imports,
-    }
-
-
-def _circumstances(packages: Iterable[str]) -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        cwd=report.ROOT,
-        check=False,
-    )
-    return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit.stdout.strip() or "unknown",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
-        "versions": {"CPython": platform.python_version(), **_versions(packages)},
-        "recorded": "FASTCHUNK_STREAMS" in os.environ,
-    }
-
-
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text("utf-8") if cpuinfo.exists() else ""
-    model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    return model[1] if model else platform.processor() or platform.machine()
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=_DESCRIPTION)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--end-to-end", action="store_true", help="measure gateways with sockets")
+    what.add_argument("--targets", action="store_true", help="measure what each release must hold")
+    what.add_argument("--check", action="store_true", help="fail if a page or plot is stale")
+    what.add_argument("--render", action="store_true", help="write pages and plots, without a run")
+    parser.add_argument("--only", metavar="TEXT", help="just the jobs whose names contain a text")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="check every result, and time none")
+    how.add_argument("--write", action="store_true", help="record the run; rewrite pages and plots")
+    return parser
 
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short pass; writes nothing")
-    parser.add_argument("--end-to-end", action="store_true", help="measure gateways with sockets")
-    parser.add_argument("--check", action="store_true", help="fail if the README is stale")
+    parser = _parser()
     options = parser.parse_args()
+    if options.only is not None and (options.write or options.end_to_end):
+        parser.error("--only is for runs of the library that are just printed")
+    alone = options.targets or options.check or options.render
+    if alone and (options.only is not None or options.quick or options.write):
+        parser.error("--targets, --check and --render go with no other option")
     if options.check:
-        found = report.stale()
-        print("\n".join(f"stale: {name}" for name in found) or "the README shows the newest run")
-        return bool(found)
-    run = _end_to_end if options.end_to_end else _codec
-    filled = run(quick=options.quick)
-    Console(width=None if sys.stdout.isatty() else 200).print(
-        Markdown("\n\n".join(filled.values()))
-    )
+        return _check()
+    if options.render:
+        _render()
+    elif options.targets:
+        _targets()
+    elif options.end_to_end:
+        _end_to_end(quick=options.quick, write=options.write)
+    else:
+        _library_or_quick(options, parser)
     return 0
 
 
-def _codec(*, quick: bool) -> dict[str, str]:
-    results = measure(quick=quick)
-    if not quick:
-        report.write(_save(results, ""))
-    blocks = report.blocks(results)
-    del blocks["plot"]
-    return blocks
+def _library_or_quick(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    chosen = jobs(options.only or "")
+    if not chosen:
+        parser.error(f"no job's name contains {options.only!r}")
+    if options.quick:
+        _quick(chosen)
+    else:
+        _library(chosen, partly=options.only is not None, write=options.write)
 
 
-def _end_to_end(*, quick: bool) -> dict[str, str]:
-    results = {**_circumstances(_END_TO_END_PACKAGES), **end_to_end.measure(quick=quick)}
-    if not quick:
-        report.write_end_to_end(_save(results, "end-to-end-"))
-    blocks = report.end_to_end_blocks(results)
-    del blocks["end-to-end-plot"]
-    return blocks
+# --- what is run ---
 
 
-def _save(results: report.Results, kind: str) -> Path:
-    stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H%M")
-    path = report.RESULTS / f"{kind}{stamp}-{results['commit']}.json"
-    report.RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return path
+@contextmanager
+def _steps(total: int | None) -> Iterator[Callable[[str], None]]:
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("starting", total=total)
+        yield lambda description: progress.update(bar, description=description, advance=1)
+
+
+def _quick(chosen: list[Job]) -> None:
+    with _steps(len(chosen) + 2) as step, closing(PurePackage()) as pure:
+        lines = turns.check(chosen, pure, step)
+        memory.bounds(_QUICK_MANY, step)
+    print("\n".join(lines))
+    print("Every result is what it has to be. Nothing was timed.")
+
+
+def _measure(chosen: list[Job]) -> dict[str, Any]:
+    with _steps((1 + _PASSES) * len(chosen)) as step, closing(PurePackage()) as pure:
+        return turns.measure(chosen, pure, _PASSES, step)
+
+
+def _library(chosen: list[Job], *, partly: bool, write: bool) -> None:
+    results = {**runs.circumstances(_PACKAGES), "passes": _PASSES, "jobs": _measure(chosen)}
+    if not partly:
+        with _steps(None) as step:
+            results["imports"] = imports.measure(_IMPORTS, step)
+            results["bounds"] = memory.bounds(_MANY, step)
+            results["held"] = memory.decoded_by_peer(_HELD, step)
+    _show(page.shown(results))
+    _record(results, runs.LIBRARY, write=write)
+
+
+def _end_to_end(*, quick: bool, write: bool) -> None:
+    measured = gateways.measure(quick=quick)
+    if quick:
+        print("Every stream is what it has to be. What was timed is too little to be shown.")
+        return
+    results = {**runs.circumstances(_END_TO_END_PACKAGES), **measured}
+    _show(end_to_end.section(results))
+    _record(results, runs.END_TO_END, write=write)
+
+
+def _targets() -> None:
+    chosen = [job for job in jobs() if job.name in goals.jobs()]
+    results = {
+        **runs.circumstances(_PACKAGES),
+        "passes": _PASSES,
+        "jobs": _measure(chosen),
+    }
+    with _steps(None) as step:
+        results["imports"] = imports.measure(_IMPORTS, step)
+    _show(f"{page.intro(results)}\n\n{goals.table_of(results)}")
+
+
+# --- what becomes of it ---
+
+
+def _show(text: str) -> None:
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width).print(Markdown(text))
+
+
+def _record(results: dict[str, Any], kind: str, *, write: bool) -> None:
+    if not write:
+        print("Nothing was written. --write records a run, and rewrites the pages and plots.")
+        return
+    print(f"wrote {runs.save(results, kind).relative_to(pages.ROOT)}")
+    _render()
+
+
+def _render() -> None:
+    for name in (*pages.write(page.pages()), *page.draw()):
+        print(f"wrote {name}")
+
+
+def _check() -> int:
+    stale = [*pages.stale(page.pages()), *page.stale_plots()]
+    for name in stale:
+        print(f"stale: {name}: python -m benchmarks --render")
+    if not stale:
+        print("the pages and plots show the newest runs")
+    return bool(stale)
 
 
 if __name__ == "__main__":

@@ -49,10 +49,13 @@ cdef inline int utf8_length(At p) noexcept nogil:
     return 0 if (p[0] == 0xF0 and p[1] < 0x90) or (p[0] == 0xF4 and p[1] >= 0x90) else 4
 
 
-cdef bint is_utf8(At p, At end) noexcept nogil:
+cdef inline bint is_utf8(At p, At end) noexcept nogil:
+    cdef uint64_t tops = 0x8080808080808080
     cdef int length
     while p < end:
-        while end - p >= 8 and not eight(p) & <uint64_t>0x8080808080808080:
+        while end - p >= 32 and not (eight(p) | eight(p + 8) | eight(p + 16) | eight(p + 24)) & tops:
+            p += 32
+        while end - p >= 8 and not eight(p) & tops:
             p += 8
         if p < end:
             length = 1 if p[0] < 0x80 else utf8_length(p)

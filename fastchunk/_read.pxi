@@ -1,4 +1,47 @@
-# A read of whole server-sent events, decoded without returning to Python.
+# What is decoded without returning to Python: a document, or a read of whole server-sent events.
+
+
+cdef Py_ssize_t count_openings(At p, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t count = 0, i
+    for i in range(size):
+        count += (p[i] | 0x20) == c'{'  # [ and { differ in that bit
+    return count
+
+
+cdef inline bint is_harmless(data) except -1:
+    """Tell whether a document is UTF-8, and too short for numbers and nesting out of bounds."""
+    cdef At p
+    cdef Py_ssize_t size
+    if type(data) is bytes:
+        p = <At>PyBytes_AS_STRING(data)
+        size = PyBytes_GET_SIZE(data)
+    elif type(data) is str and (<str>data).isascii():
+        p = <At>PyUnicode_AsUTF8AndSize(data, &size)
+    else:
+        return False
+    # Each level takes two brackets.
+    if size > MAX_DIGITS or (size > 2 * MAX_LEVELS and count_openings(p, size) > MAX_LEVELS):
+        return False
+    return is_utf8(p, p + size)
+
+
+def guarded_decoder(fast, otherwise):
+    """Build a decode function: `fast` decodes what is harmless, `otherwise` decides the rest."""
+
+    def decode(data):
+        """Decode one JSON document.
+
+        Takes bytes, a bytearray, a memoryview or a str, and keeps no reference to it. Raises
+        `InvalidChunk` for data that is not a chunk, `TypeError` for anything else.
+        """
+        if is_harmless(data):
+            try:
+                return fast(data)
+            except (ValueError, RecursionError):
+                pass  # decided below, so that its error has no misleading context
+        return otherwise(data)
+
+    return decode
 
 
 cdef bint is_quiet(Tally tally, chunk) except -1:

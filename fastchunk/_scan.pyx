@@ -35,6 +35,8 @@ cdef enum:
     MAX_KNOWN = 16
     MAX_LIKE = 8192  # bytes of an event that others are compared with
     KEPT_BUFFER = 65536
+    MAX_LEVELS = 200  # of nesting that the exact path takes, too
+    MAX_DIGITS = 4300
 
 include "_json.pxi"
 include "_walk.pxi"

@@ -1,8 +1,8 @@
-"""The scanner in Python: exact, and as fast as msgspec's decoder and a search allow.
+r"""The scanner in Python: exact, and as fast as msgspec's decoder and a search allow.
 
 `scan` walks a document with the standard library's JSON scanner. `splice` takes a shorter way: it
 lets msgspec decode the named value, which validates the whole document, and then looks for the
-value's key. Without a `\\u` in it, a document spells a key in one way. So where each key of a path
+value's key. Without a `\u` in it, a document spells a key in one way. So where each key of a path
 occurs once, not behind a backslash, and the decoder has found the path, that occurrence is the key.
 """
 
@@ -13,17 +13,20 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import EllipsisType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 __all__ = [
+    "Forwarder",
     "Member",
     "Path",
+    "Reader",
     "Table",
     "Tally",
     "cut_plain",
+    "guarded_decoder",
     "list_members",
     "scan",
     "scan_once",
@@ -49,9 +52,12 @@ class Way(NamedTuple):
     parents: tuple[bytes, ...]
     token: bytes
 
+
 PLAIN, FACT, LATEST = range(3)
 """What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
 left to the caller; something of which the latest object is kept, with only its kind as a fact."""
+
+Decode = TypeVar("Decode", bound=Callable[..., Any])
 
 _COLON, _SPACE, _BACKSLASH, _RETURN = 0x3A, 0x20, 0x5C, 0x0D
 _GAP = re.compile(r"[ \t\n\r]*")
@@ -138,7 +144,7 @@ def list_members(text: str, begin: int) -> tuple[list[Member], int]:
 
 
 def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None:
-    """Find a table's paths in a document: (path's number, begin, end), in order; None: not plain."""
+    """Find a table's paths in a document: (path's number, begin, end) by place; None: not plain."""
     try:
         data.decode()
         text = data.decode("latin-1")  # so that a place in the text is one in the data
@@ -197,12 +203,15 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
     try:
         if not data.isascii():
             data.decode()
-        edited: bytes | None = data if table.paths or _decode_nothing(data) else None
+        if values.count(...) == len(values):
+            _decode_nothing(data)  # which is to be an object all the same
+        edited = data
         for way, value in zip(table.ways, values, strict=True):
             if value is not ...:
-                edited = way and _splice_one(edited, way, value)
-                if edited is None:
+                one = way and _splice_one(edited, way, value)
+                if one is None:
                     return None
+                edited = one
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
     return edited
@@ -215,7 +224,7 @@ def splice_values(
     encode: Callable[[Any], bytes],
     drop: object,
 ) -> bytes | None:
-    """Do what `splice` does, with the values of a dict that are yet to be encoded; `drop` removes."""
+    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
     encoded = [None if value is drop else encode(value) for value in values.values()]
     return splice(data, table, encoded)
 
@@ -263,7 +272,7 @@ def _replace(data: bytes, token: bytes, raw: Raw, value: bytes | None) -> bytes 
 
 @lru_cache(maxsize=256)
 def _way_to(path: Path) -> Way | None:
-    r"""Build what finds a path's raw value, and the texts of its keys: the last one, and the others.
+    r"""Build what finds a path's raw value, and the texts of its keys.
 
     None for a path that does not end in a key, and for keys that JSON may spell in two ways
     without a `\u`.
@@ -292,7 +301,7 @@ def _shape_of(path: Path) -> tuple[Any, list[int | None]]:
             steps.insert(0, int(step))
         else:
             fields = [("value", shape | UnsetType, UNSET)]
-            shape = msgspec.defstruct("Shape", fields, rename={"value": step}, gc=False)
+            shape = msgspec.defstruct("Shape", fields, rename={"value": str(step)}, gc=False)
             steps.insert(0, None)
     return shape, steps
 
@@ -408,7 +417,7 @@ class Forwarder:
             return whole[begin:at], at
         return (b"data: " + (ends + b"data: ").join(left) + ends if left else b""), at
 
-    def learn(self, is_chunk: bool, is_withheld: bool) -> None:  # noqa: FBT001
+    def learn(self, is_chunk: bool, is_withheld: bool) -> None:
         """Learn nothing: each event is looked at."""
 
     def _forward_one(self, data: bytes) -> bytes | None:
@@ -448,6 +457,11 @@ class Forwarder:
                     else _replace(edited, token, raw, value)
                 )
         return edited
+
+
+def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode:  # noqa: ARG001
+    """Build a decode function; the compiled one lets `fast` decode what passes a cheap check."""
+    return otherwise
 
 
 class Reader:

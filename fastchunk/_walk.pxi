@@ -475,7 +475,7 @@ def splice(bytes data not None, Table table not None, values not None):
 
 
 def splice_values(bytes data not None, Table table not None, dict values not None, encode, drop):
-    """Do what `splice` does, with the values of a dict that are yet to be encoded; `drop` removes."""
+    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
     cdef Change changes[MAX_PATHS]
     cdef int slot = 0
     cdef list held = []
@@ -524,27 +524,3 @@ cdef spliced(bytes data, Table table, const Change* changes):
         return PyBytes_FromStringAndSize(<const char*>out.data, out.length)
     finally:
         PyMem_Free(out.data)
-
-
-def check(data):
-    """Tell whether a document is UTF-8, and too short for numbers and nesting out of bounds."""
-    cdef At p, end
-    cdef Py_ssize_t size
-    if type(data) is bytes:
-        p = <At>PyBytes_AS_STRING(data)
-        size = PyBytes_GET_SIZE(data)
-    elif type(data) is str and (<str>data).isascii():
-        p = <At>PyUnicode_AsUTF8AndSize(data, &size)
-    else:
-        return False
-    end = p + size
-    if size > 4300 or (size >= 400 and count_brackets(p, size) > 200):
-        return False
-    return is_utf8(p, end)
-
-
-cdef Py_ssize_t count_brackets(At p, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t count = 0, i
-    for i in range(size):
-        count += (p[i] | 0x20) == c'{'  # [ and { differ in that bit
-    return count

@@ -25,6 +25,7 @@ from .errors import ErrorDetail, InvalidChunk, Loc, place
 from .exact import coerce, parse
 from .exact.parse import MAX_DEPTH, MAX_DIGITS, MAX_FLAT
 from .field_types import fields, has_null_rule, null_of
+from .scan import guarded_decoder
 
 __all__ = [
     "Data",
@@ -103,7 +104,7 @@ def guarded(fast: Callable[[Data], S], exact: Callable[[Data], S]) -> Callable[[
             pass  # `exact` is called below, so that its error has no misleading context
         return exact(data)
 
-    return decode
+    return guarded_decoder(fast, decode)
 
 
 def decoder(
@@ -182,7 +183,7 @@ def tolerant_decoder(
             raise _no_document("json_invalid", str(error), text) from error
         return chunk
 
-    return decode
+    return guarded_decoder(fast, decode)
 
 
 def validator(struct_type: type[S]) -> Callable[[object], S]:

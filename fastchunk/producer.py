@@ -219,5 +219,5 @@ def _checked(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
 def _around(event: bytes, name: str) -> tuple[bytes, bytes]:
     """Cut a text delta's event around its text."""
     table = Table([("choices", "0", "delta", name)])
-    ((_, begin, end),) = scan(event[_BEFORE:-2], table) or ()
+    ((_, begin, end),) = scan(event[_BEFORE:-2], table) or []
     return event[: _BEFORE + begin], event[_BEFORE + end :]

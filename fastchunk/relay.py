@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from . import wire
 from .codec import one_line
@@ -30,7 +30,7 @@ from .errors import EventTooLarge, InvalidChunk
 from .merge import lists_of, merge
 from .scan import MAX_PATHS, PLAIN, Forwarder, Path, Reader, Table, Value, cut_plain, paths_of
 from .sse import BOM, MAX_EVENT_SIZE, BlockSplitter, block_at, blocks, parse_block
-from .stream import UNREADABLE, Observed, Observer, is_complete
+from .stream import UNREADABLE, Observer, is_complete
 
 __all__ = ["Relay"]
 
@@ -76,7 +76,9 @@ class Relay:
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer(whole_chunks=on_chunk is not None)
         self._forwarder = None if on_chunk else self._new_forwarder(changes, max_event_size)
-        self._read = Reader(wire.decode_utf8, self._seen, max_event_size).read if on_chunk else _leave
+        self._read: Callable[[bytes], Any] = (
+            Reader(wire.decode_utf8, self._seen, max_event_size).read if on_chunk else _leave
+        )
         self._forward_quickly: Callable[[Any], bytes | None] = (
             self._forwarder.feed if self._forwarder else self._look_quickly
         )
@@ -98,7 +100,9 @@ class Relay:
         if self._strip_usage:
             values["usage",] = None
         table = _table_of(tuple(values))
-        return table and Forwarder(table, list(values.values()), self._seen, max_event_size)
+        if table is None:
+            return None
+        return Forwarder(table, list(values.values()), self._seen, max_event_size)
 
     # --- what the stream has said so far ---
 
@@ -242,7 +246,7 @@ class Relay:
         left: list[bytes | None] = []
         try:
             for data in found:
-                left.append(outgoing(data, read(data) or observe(data)))
+                left.append(outgoing(data, read(data) or observe(data)))  # noqa: PERF401
         except BaseException as error:
             self._failure, self._settled = error, False
             self._ready.append(_framed(left, ends))
@@ -276,7 +280,7 @@ class Relay:
 
     # --- one event ---
 
-    def _outgoing(self, data: bytes, observed: Observed | None) -> bytes | None:
+    def _outgoing(self, data: bytes, observed: Any) -> bytes | None:
         """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
         if observed is None:
             return data

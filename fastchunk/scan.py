@@ -40,6 +40,7 @@ __all__ = [
     "Value",
     "compiled",
     "cut_plain",
+    "guarded_decoder",
     "paths_of",
     "scan",
     "splice",
@@ -54,7 +55,17 @@ MAX_PATHS = 32
 """The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
-    from ._scan import Forwarder, Reader, Table, Tally, cut_plain, scan, splice, splice_values
+    from ._scan import (
+        Forwarder,
+        Reader,
+        Table,
+        Tally,
+        cut_plain,
+        guarded_decoder,
+        scan,
+        splice,
+        splice_values,
+    )
 
     compiled: bool
 else:
@@ -67,6 +78,7 @@ else:
     Forwarder, Reader = implementation.Forwarder, implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
+    guarded_decoder = implementation.guarded_decoder
     scan, splice = implementation.scan, implementation.splice
     splice_values = implementation.splice_values
 
@@ -84,9 +96,9 @@ def paths_of(struct_type: type[msgspec.Struct]) -> dict[Path, int]:
         is_raw = any(isinstance(part, inspect.RawType) for part in parts)
         found[field.encode_name,] = LATEST if is_raw else FACT
         for part in parts:
-            step: Path = (field.encode_name,)
-            if isinstance(part, inspect.ListType):
-                part, step = part.item_type, (*step, None)
-            if isinstance(part, inspect.StructType):
-                found.update({(*step, *path): role for path, role in paths_of(part.cls).items()})
+            is_list = isinstance(part, inspect.ListType)
+            below = part.item_type if isinstance(part, inspect.ListType) else part
+            steps: Path = (field.encode_name, None) if is_list else (field.encode_name,)
+            if isinstance(below, inspect.StructType):
+                found.update({(*steps, *path): role for path, role in paths_of(below.cls).items()})
     return found

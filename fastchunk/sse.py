@@ -118,9 +118,17 @@ class BlockSplitter:
         `EventTooLarge` where a block exceeds the limit; if whole blocks come before it, they are
         returned first and the next call raises.
         """
-        if self._settled and type(data) is bytes and data[-2:] == b"\n\n":
-            if len(data) <= self._limit and _RETURN not in data:
-                return data
+        if (
+            self._settled
+            and type(data) is bytes
+            and data[-2:] == b"\n\n"
+            and len(data) <= self._limit
+            and _RETURN not in data
+        ):
+            return data
+        return self._feed(data)
+
+    def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
         self._settled = False
         if self.failed:
             raise EventTooLarge(self._limit)

@@ -91,7 +91,12 @@ class Observer(Tally):
     @property
     def usage(self) -> wire.UsageInfo | None:
         """The latest usage, in a Struct of the caller's own."""
-        return None if self.usage_data is None else wire.decode_usage(self.usage_data)
+        if self.usage_data is None:
+            return None
+        try:
+            return wire.decode_usage(self.usage_data)
+        except InvalidChunk:  # a number that no float can hold
+            return None
 
     @property
     def complete(self) -> bool:
@@ -112,11 +117,10 @@ class Observer(Tally):
             decoded = self._decode(data)
         except InvalidChunk as error:
             return self._observe_undecodable(data, event, error)
-        error = decoded.error
         choices = decoded.choices
-        self.quiet = error is UNSET or error is None
+        self.quiet = decoded.error is UNSET or decoded.error is None
         if not self.quiet:
-            self._fail(_own_error(error))
+            self._fail(_own_error(decoded.error))
         if choices is UNSET and decoded.object != "chat.completion.chunk":
             self.others += 1
             if event == "error" and self.quiet:
@@ -161,9 +165,7 @@ class Observer(Tally):
             self._refuse(error)
         return UNREADABLE if _is_chunk_event(data) else None
 
-    def _observe_choices(
-        self, choices: list[wire.ChatCompletionResponseStreamChoice] | list[wire.ChoiceFacts]
-    ) -> None:
+    def _observe_choices(self, choices: list[Any]) -> None:
         for position, choice in enumerate(choices):
             index = choice.index_or(position)
             self.indexes.add(index)
@@ -267,8 +269,7 @@ class ChunkStream(Generic[C]):
 
         Raises `EventTooLarge` as `EventDecoder.feed` does.
         """
-        items = self.take(data)
-        return list(_without_errors(items)) if self.faulty else items
+        return list(_without_errors(self.take(data)))
 
     def close(self) -> list[C]:
         """End the stream; return the chunk at its end that lacked its empty line, if there is one.
@@ -342,9 +343,7 @@ class ChunkStream(Generic[C]):
         if not self._seen.events and len(self._beginning) < _SHOWN:
             self._beginning += whole[:_SHOWN]
 
-    def _take_event(
-        self, data: bytes, event: str, items: list[C | FastchunkError]
-    ) -> None:
+    def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> None:
         seen = self._seen
         if seen.done:
             return

@@ -15,7 +15,11 @@ from fastchunk import Relay, _scan_py, compiled, scan
 SCANNERS = ("compiled", "pure") if compiled else ("pure",)
 """Those that there are: the compiled one may not have been built."""
 
-_USERS = [import_module(f"fastchunk.{name}") for name in "edit merge producer relay sse stream".split()]
+MODULES = [import_module("fastchunk._scan"), _scan_py] if compiled else [_scan_py]
+
+_USERS = [
+    import_module(f"fastchunk.{name}") for name in "edit merge producer relay sse stream".split()
+]
 _NAMES = ("Forwarder", "Reader", "Table", "cut_plain", "scan", "splice", "splice_values")
 
 

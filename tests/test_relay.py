@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -376,7 +375,7 @@ def test_a_value_that_is_already_there_says_nothing_of_the_next_one(value: Any) 
         assert relayed(reads, set={"y": value})[0] == events[0] * 12
     choices = [{"index": 0, "x": "same"}]
     event = b'data: {"choices":[{"index":0,"x":"same"}]}\n\n'
-    for reads in ([event] * 4 + [event.replace(b"same", b"other")], ):
+    for reads in ([event] * 4 + [event.replace(b"same", b"other")],):
         assert relayed(reads, set={"choices": choices})[0] == event * 5
 
 
@@ -1099,6 +1098,13 @@ def test_no_depth_of_an_error_makes_the_relay_fail() -> None:
 def test_a_dropped_first_block_takes_its_byte_order_mark_along() -> None:
     raw = b"\xef\xbb\xbf" + chunk() + chunk()
     assert relayed([raw], on_chunk=lambda _: DROP)[0] == b""
+
+
+def test_a_usage_that_cannot_be_read_is_none() -> None:
+    raw = USAGE.replace(b"3", b"3e999")
+    out, relay = relayed([raw, raw, raw * 2], set={"model": "alias"})
+    assert out == raw.replace(b'"m"', b'"alias"') * 4
+    assert (relay.chunks, relay.usage) == (4, None)
 
 
 def test_what_on_chunk_does_to_usage_and_error_is_not_what_came() -> None:

@@ -59,14 +59,13 @@ def test_made_up_stream(raw: bytes, end: str, expected: Tally) -> None:
 
 
 @pytest.fixture
-def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Point the command at three made-up streams and a README of their own."""
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Point the command at three made-up streams and a page of their own."""
     (tmp_path / "b__text.sse").write_bytes(TEXT + FINISH + DONE)
     (tmp_path / "b__cut__short.sse").write_bytes(UNKNOWN)
     (tmp_path / "a__text.sse").write_bytes(TEXT * 1000 + FINISH)
-    path = tmp_path / "README.md"
-    path.write_text("before\n<!-- streams:providers -->\nold\n<!-- /streams -->\nafter\n", "utf-8")
-    monkeypatch.setattr(providers, "README", path)
+    path = tmp_path / "docs" / "providers.md"
+    monkeypatch.setattr(providers, "PAGE", path)
     monkeypatch.setenv("FASTCHUNK_STREAMS", str(tmp_path))
     return path
 
@@ -76,40 +75,36 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return providers.main()
 
 
-def test_the_table_is_written_and_checked(
-    readme: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_page_is_written_and_checked(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(monkeypatch, "--check") == 1
-    assert "README.md is stale" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("stale: providers.md")
     assert _run(monkeypatch, "--write") == 0
-    lines = readme.read_text("utf-8").splitlines()
-    assert lines[:2] == ["before", "<!-- streams:providers -->"]
-    assert lines[4:] == [
+    assert capsys.readouterr().out == "wrote providers.md\n"
+    lines = page.read_text("utf-8").splitlines()
+    assert lines[0] == "# Providers"
+    assert lines[-5].startswith("| provider | streams | events |")
+    assert lines[-3:] == [
         "| a | 1 | 1,001 | 1,001 | all | all | all | finish only |",
         "| b | 2 | 4 | 3 | all | 2 of 3 | all | cut 1 · [DONE] 1 |",
         "| **sum** | 3 | 1,005 | 1,004 | all | 1,003 of 1,004 | all "
         "| finish only 1 · cut 1 · [DONE] 1 |",
-        "<!-- /streams -->",
-        "after",
     ]
     assert _run(monkeypatch, "--check") == 0
+    assert capsys.readouterr().out == ""
+    page.write_text("| **sum** | 4 |\n", "utf-8")
+    assert _run(monkeypatch, "--check") == 1
 
 
-def test_a_readme_without_the_block(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme.write_text("<!-- streams:providers -->\n", "utf-8")
-    with pytest.raises(SystemExit, match="no block named streams:providers"):
-        _run(monkeypatch, "--check")
-
-
-@pytest.mark.usefixtures("readme")
 def test_nothing_to_read(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FASTCHUNK_STREAMS")
-    assert _run(monkeypatch, "--check") == 0
+    assert _run(monkeypatch, "--write") == 0
     assert "nothing is written or checked" in capsys.readouterr().out
+    assert not page.exists()
 
 
-def test_the_readme_has_the_table() -> None:
-    text = providers.README.read_text("utf-8")
-    assert "<!-- streams:providers -->\n| provider | streams |" in text
+def test_the_checkout_has_the_page() -> None:
+    assert "| provider | streams |" in providers.PAGE.read_text("utf-8")

@@ -1,11 +1,12 @@
-"""A gateway's whole cost, in a process of its own with sockets on both sides, peer by peer.
+"""The processes, and the passes in which the gateways take turns at every cell.
 
-An upstream, one gateway for each peer and the clients are processes on the loopback interface. In
-every pass the gateways take turns at every cell: so many streams, so many events a write.
+An upstream, the gateways and the clients run on the loopback interface. A cell is so many streams,
+so many events a write.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -20,10 +21,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from . import report
-from .end_to_end_load import Load
-from .end_to_end_peers import PEERS, RESTAMP, expected
-from .end_to_end_upstream import Answer
+from benchmarks.pages import ROOT
+from benchmarks.pure import ENVIRONMENT
+
+from .gateways import GATEWAYS, PURE, RELAY, expected
+from .load import Load
+from .upstream import Answer
 
 
 class Cell(NamedTuple):
@@ -47,16 +50,16 @@ def _count(number: int, what: str) -> str:
 # events a write at 1 stream, and at 128 paced ones.
 PACED = (
     Cell(16, Answer(256, 1, pace=400), 13),
-    Cell(16, Answer(512, 8, pace=100), 7),
-    Cell(1, Answer(256, 1, pace=400), 3),
-    Cell(128, Answer(128, 1, pace=50), 2),
+    Cell(16, Answer(512, 8, pace=100), 9),
+    Cell(1, Answer(256, 1, pace=400), 5),
+    Cell(128, Answer(64, 1, pace=50), 5),
 )
 FULL = (
-    Cell(1, Answer(8192, 1), 4),
-    Cell(16, Answer(1024, 1), 4),
-    Cell(16, Answer(1024, 8), 4),
-    Cell(128, Answer(128, 1), 4),
-    Cell(128, Answer(128, 8), 4),
+    Cell(1, Answer(8192, 1), 5),
+    Cell(16, Answer(1024, 1), 5),
+    Cell(16, Answer(1024, 8), 5),
+    Cell(128, Answer(128, 1), 5),
+    Cell(128, Answer(128, 8), 5),
 )
 _QUICK = (Cell(16, Answer(32, 1, pace=100), 1), Cell(16, Answer(64, 8, pace=50), 1))
 _QUICK_FULL = (Cell(16, Answer(64, 8), 1),)
@@ -69,14 +72,17 @@ _MAY_HOLD = 64 * 1024 * 1024
 class _Process:
     """A module of this package, running."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    def __init__(
+        self, module: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self._command = [sys.executable, "-m", f"benchmarks.end_to_end.{module}", *arguments]
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=report.ROOT,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
         )
         self.pid = self._process.pid
 
@@ -129,26 +135,27 @@ class Bench:
 
     def __init__(self, stack: ExitStack) -> None:
         upstream = _free_port()
-        self._load = stack.enter_context(closing(_Process("end_to_end_load")))
-        replaying = stack.enter_context(closing(_Process("end_to_end_upstream", str(upstream))))
+        self._load = stack.enter_context(closing(_Process("load")))
+        replaying = stack.enter_context(closing(_Process("upstream", str(upstream))))
         replaying.wait_for(upstream)
         self._gateways: dict[str, tuple[int, _Process]] = {}
-        for peer in PEERS:
+        for name in GATEWAYS:
             port = _free_port()
-            arguments = peer, str(port), f"http://127.0.0.1:{upstream}"
-            gateway = stack.enter_context(closing(_Process("end_to_end_peers", *arguments)))
-            self._gateways[peer] = port, gateway
+            arguments = name, str(port), f"http://127.0.0.1:{upstream}"
+            environment = {ENVIRONMENT: "1"} if name in PURE else None
+            process = _Process("gateways", *arguments, environment=environment)
+            self._gateways[name] = port, stack.enter_context(closing(process))
         for port, gateway in self._gateways.values():
             gateway.wait_for(port)
 
     def resting(self) -> dict[str, int]:
         """Return the memory that each gateway has now, in bytes."""
-        return {peer: gateway.memory("VmRSS") for peer, (_, gateway) in self._gateways.items()}
+        return {name: gateway.memory("VmRSS") for name, (_, gateway) in self._gateways.items()}
 
-    def measure(self, peer: str, streams: int, answer: Answer, *slow: Any) -> dict[str, float]:
+    def measure(self, name: str, streams: int, answer: Answer, *slow: Any) -> dict[str, float]:
         """Put a load on one gateway; return what it took."""
-        port, gateway = self._gateways[peer]
-        load = Load(port, gateway.pid, streams, answer, *expected(peer), *slow)
+        port, gateway = self._gateways[name]
+        load = Load(port, gateway.pid, streams, answer, *expected(name), *slow)
         gateway.forget_peak()
         answered = self._load.ask(msgspec.json.encode(load))
         measured: dict[str, float] = msgspec.json.decode(answered)
@@ -160,9 +167,9 @@ class Bench:
         That the slow ones hold the upstream back, and that nothing is lost or out of order, is
         checked where the streams are read.
         """
-        before = self.resting()[RESTAMP]
+        before = self.resting()[RELAY]
         fast = _STREAMS - _SLOW_STREAMS
-        held = self.measure(RESTAMP, fast, _MANY, _SLOW_STREAMS, _SLOW)["memory"] - before
+        held = self.measure(RELAY, fast, _MANY, _SLOW_STREAMS, _SLOW)["memory"] - before
         if held > _MAY_HOLD:
             raise SystemExit(f"{_STREAMS} streams held {held:,} bytes")
         events = fast * _MANY.events + _SLOW_STREAMS * _SLOW.events
@@ -173,18 +180,18 @@ Timings = dict[str, dict[str, list[dict[str, float]]]]
 
 
 def _passes(bench: Bench, cells: Sequence[Cell], step: Callable[[str], None]) -> Timings:
-    """Measure cells: in each pass all peers in turn, of which another one begins each time."""
-    peers = [*PEERS]
-    taken: Timings = {cell.name: {peer: [] for peer in peers} for cell in cells}
+    """Measure cells: in each pass all gateways in turn, of which another one begins each time."""
+    names = [*GATEWAYS]
+    taken: Timings = {cell.name: {name: [] for name in names} for cell in cells}
     for n in range(max(cell.passes for cell in cells)):
-        turn = n % len(peers)
+        turn = n % len(names)
         for cell in cells:
             if n >= cell.passes:
                 continue
             step(f"pass {n + 1}: {cell.name}")
-            for peer in peers[turn:] + peers[:turn]:
-                measured = bench.measure(peer, cell.streams, cell.answer)
-                taken[cell.name][peer].append(measured)
+            for name in names[turn:] + names[:turn]:
+                measured = bench.measure(name, cell.streams, cell.answer)
+                taken[cell.name][name].append(measured)
     return taken
 
 

@@ -3,7 +3,7 @@
 In:  a line of JSON for each `Load`.
 Out: a line of JSON with its `Measured`, or an error that ends the process.
 
-`python -m benchmarks.end_to_end_load` runs it.
+`python -m benchmarks.end_to_end.load` runs it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from time import perf_counter_ns
 import msgspec
 import uvloop
 
-from .end_to_end_upstream import Answer
-from .peers import ALIAS
+from benchmarks.words import ALIAS
+
+from .upstream import Answer
 
 _LAST = 0.02  # seconds in which a gateway puts a stream's things away
 _SMALL = 16 * 1024

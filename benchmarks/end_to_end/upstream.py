@@ -4,7 +4,7 @@ In:  requests for chat completions; `messages` holds the `Answer` that is asked 
 Out: a stream of numbered text deltas, each with the time at which it was written in its text.
 Cost: a write is one formatted HTTP chunk; nothing is parsed but the request's body.
 
-`python -m benchmarks.end_to_end_upstream PORT` runs it.
+`python -m benchmarks.end_to_end.upstream PORT` runs it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import perf_counter_ns
 import msgspec
 import uvloop
 
-from .peers import BUILT_MODEL
+from benchmarks.words import MODEL
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class _Request(msgspec.Struct):
 
 _BEFORE = (
     b'data: {"id":"chatcmpl-6cb5ba73-5b6e-4d2b-8d8c-0a3f2b1c9d7e","object":"chat.completion.chunk",'
-    b'"created":1748649600,"model":"%b","choices":[{"index":0,"delta":' % BUILT_MODEL.encode()
+    b'"created":1748649600,"model":"%b","choices":[{"index":0,"delta":' % MODEL.encode()
 )
 _TEXT = b'%b{"content":"%%06d %%019d"},"logprobs":null,"finish_reason":null}]}\n\n' % _BEFORE
 _ROLE = b'%b{"role":"assistant"},"logprobs":null,"finish_reason":null}]}\n\n' % _BEFORE

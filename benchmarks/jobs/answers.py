@@ -1,29 +1,29 @@
-"""What is measured on putting whole answers together: fastchunk, and what a user would run instead.
+"""Accumulators: a stream's chunks to the whole answer.
 
-Each peer reads a document into its library's own chunk, which is not timed, and makes an answer of
-all chunks, which is; its library is imported when the peer is made.
-
-`python -m benchmarks.accumulate_peers COUNT` adds so many chunks, and writes the bytes that
-Python's allocators had handed out for each.
+Each peer reads the documents into its library's own chunks, which is not timed, and makes an
+answer of them, which is.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import sys
-import tracemalloc
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from .peers import BUILT, BUILT_MODEL
-from .stream_peers import EVENTS
+from benchmarks.documents import text_deltas
+from benchmarks.job import OURS, Job, MakePeer, Part, Run, expect
+from benchmarks.streams import EVENTS
+from benchmarks.words import CREATED, ID, MODEL
 
-CALLS = 4
+from .iterate import LITELLM, OPENAI
+
+ACCUMULATE = "accumulate"
+_CALLS = 4
 _USAGE = {"prompt_tokens": 9, "total_tokens": 9 + EVENTS, "completion_tokens": EVENTS}
 
 
@@ -39,10 +39,10 @@ class AnswerPeer(NamedTuple):
 
 def _document(choices: list[dict[str, Any]], **fields: Any) -> str:
     value = {
-        "id": BUILT["id"],
+        "id": ID,
         "object": "chat.completion.chunk",
-        "created": BUILT["created"],
-        "model": BUILT_MODEL,
+        "created": CREATED,
+        "model": MODEL,
         "choices": choices,
         **fields,
     }
@@ -61,8 +61,8 @@ def _piece(index: int, **function: str) -> dict[str, Any]:
 def _tool_calls() -> list[str]:
     """Write parallel tool calls as OpenAI does: id and name first, then pieces of the arguments."""
     events = [_delta({"role": "assistant", "content": None})]
-    pieces = (EVENTS - 3) // CALLS - 1
-    for index in range(CALLS):
+    pieces = (EVENTS - 3) // _CALLS - 1
+    for index in range(_CALLS):
         begun = {**_piece(index, name=f"look_up_{index}", arguments=""), "type": "function"}
         events.append(_delta({"tool_calls": [{**begun, "id": f"call_{index}"}]}))
         events += [
@@ -75,10 +75,11 @@ def _end(finish_reason: str) -> list[str]:
     return [_delta({}, finish_reason), _document([], usage=_USAGE)]
 
 
-def answer_streams(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Make the streams to put together; of the text deltas given, one that says how it ended."""
+def _streams() -> dict[str, list[str]]:
+    """Make the streams to put together: a plain text, and parallel tool calls."""
+    role = _delta({"role": "assistant", "content": ""})
     return {
-        "text": [_delta({"role": "assistant", "content": ""}), *texts[: EVENTS - 3], *_end("stop")],
+        "text": [role, *text_deltas(EVENTS - 3), *_end("stop")],
         "tool calls": _tool_calls(),
     }
 
@@ -130,43 +131,66 @@ def _litellm() -> AnswerPeer:
     return AnswerPeer(lambda data: make(**json.loads(data)), litellm.stream_chunk_builder)
 
 
-# In the order in which they take turns. No name of a peer contains a hyphen.
-ANSWER_PEERS: dict[str, Callable[[], AnswerPeer]] = {
-    "fastchunk, wire": lambda: _fastchunk("wire"),
-    "fastchunk, models": lambda: _fastchunk("models"),
-    "openai": _openai,
-    **({"litellm": _litellm} if find_spec("litellm") else {}),
+_PEERS: dict[str, Callable[[], AnswerPeer]] = {
+    f"{OURS}, wire": partial(_fastchunk, "wire"),
+    f"{OURS}, models": partial(_fastchunk, "models"),
+    OPENAI: _openai,
+    **({LITELLM: _litellm} if find_spec("litellm") else {}),
 }
 
 
-# --- memory ---
+def _make(peer: str, documents: list[str]) -> Run:
+    """Give a peer the chunks that it reads from the documents."""
+    read, answer = _PEERS[peer]()
+    chunks = [read(document.encode()) for document in documents]
+    return lambda _: answer(chunks)
 
 
-def held(many: int) -> dict[str, float]:
-    """Decode and add many chunks; return the bytes held per chunk on the way, by their number.
-
-    That includes each chunk's text. Raises if what is held grows faster than the chunks do.
-    """
-    from fastchunk import Accumulator, wire
-
-    texts = [f" {n} tokens" for n in range(64)]
-    documents = [b'{"choices":[{"delta":{"content":"%b"}}]}' % text.encode() for text in texts]
-    accumulator = Accumulator()
-    taken = dict.fromkeys((many // 10, many), 0.0)
-    gc.collect()
-    tracemalloc.start()
-    for n in range(1, many + 1):
-        accumulator.add(wire.decode(documents[n % 64]))
-        if n in taken:
-            taken[n] = tracemalloc.get_traced_memory()[0] / n
-    tracemalloc.stop()
-    text = accumulator.result().choices[0].message.content
-    expected = "".join(texts[n % 64] for n in range(1, many + 1))
-    early, late = taken.values()
-    if text != expected or late > early * 1.1:
-        raise SystemExit(f"{many} chunks held {taken}")
-    return {str(number): size for number, size in taken.items()}
+# --- what has to come out ---
 
 
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(held(int(sys.argv[1]))))
+def _told(documents: list[str]) -> dict[str, Any]:
+    """Say what a stream tells, from its JSON."""
+    values = [json.loads(document) for document in documents]
+    choices = [choice for value in values for choice in value["choices"]]
+    calls: dict[int, list[Any]] = {}
+    for choice in choices:
+        for piece in choice["delta"].get("tool_calls", ()):
+            name, arguments = piece["function"].get("name"), piece["function"]["arguments"]
+            calls.setdefault(piece["index"], [piece.get("id"), name, ""])[2] += arguments
+    return {
+        "role": "assistant",
+        **{key: values[0][key] for key in ("id", "created", "model")},
+        "content": "".join(choice["delta"].get("content") or "" for choice in choices),
+        "tool_calls": [calls[index] for index in sorted(calls)],
+        "finish_reason": choices[-1]["finish_reason"],
+        "usage": list(values[-1]["usage"].values()),
+    }
+
+
+def _answered(answer: Any) -> dict[str, Any]:
+    (choice,) = answer.choices
+    usage, message = answer.usage, choice.message
+    return {
+        "role": message.role,
+        **{key: getattr(answer, key) for key in ("id", "created", "model")},
+        "content": message.content or "",
+        "tool_calls": [
+            [call.id, call.function.name, call.function.arguments]
+            for call in message.tool_calls or ()
+        ],
+        "finish_reason": choice.finish_reason,
+        "usage": [usage.prompt_tokens, usage.total_tokens, usage.completion_tokens],
+    }
+
+
+def _check(_peer: str, part: Part, answer: Any) -> None:
+    expect(_answered(answer), _told(part.given))
+
+
+def jobs() -> Iterator[Job]:
+    """Make a job for each stream."""
+    for name, documents in _streams().items():
+        peers: dict[str, MakePeer] = {peer: partial(_make, peer, documents) for peer in _PEERS}
+        parts = [Part("chunks", documents, len(documents))]
+        yield Job(f"{ACCUMULATE}/{name}", parts, peers, _check)

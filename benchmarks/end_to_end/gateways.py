@@ -1,9 +1,9 @@
 """What a gateway puts a stream through: all that differs between the compared gateways.
 
-Each peer makes objects with `feed` and `close`, one a stream, as `fastchunk.gateway` takes them;
-its library is imported when the peer is made.
+Each makes objects with `feed` and `close`, one a stream, as `fastchunk.gateway` takes them; its
+library is imported when it is made.
 
-`python -m benchmarks.end_to_end_peers PEER PORT UPSTREAM` runs one as a gateway.
+`python -m benchmarks.end_to_end.gateways GATEWAY PORT UPSTREAM` runs one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .peers import ALIAS, BUILT_MODEL
+from benchmarks.words import ALIAS, MODEL
 
 MARK = "*"
-"""What a peer that changes every chunk adds to its text."""
+"""What a gateway that changes every chunk adds to its text."""
 
 Factory = Callable[..., Any]
 
@@ -138,16 +138,19 @@ def _openai() -> Factory:
     return Client
 
 
-PASS = "pass-through"  # noqa: S105
-CONTROL = "pass-through, once more"
-RESTAMP = "Relay, restamping"
+REFERENCE = "pass-through"
+CONTROL = "pass-through, control"
+RELAY = "Relay, changing the model"
+RELAY_PURE = "Relay, changing the model, pure"
 LOOK = "Relay, looking"
-CHANGE = "Relay, changing and restamping"
+CHANGE = "Relay, changing text and model"
 PYDANTIC = "Pydantic path"
-# In the order in which they take turns. The control shows how well differences are measured.
-PEERS: dict[str, Callable[[], Factory]] = {
-    PASS: lambda: _PassThrough,
-    RESTAMP: _relay,
+# In the order in which they take turns. The control is the reference once more, and shows how well
+# differences are measured.
+GATEWAYS: dict[str, Callable[[], Factory]] = {
+    REFERENCE: lambda: _PassThrough,
+    RELAY: _relay,
+    RELAY_PURE: _relay,
     LOOK: _looking,
     CHANGE: partial(_relay, _mark),
     CONTROL: lambda: _PassThrough,
@@ -155,21 +158,23 @@ PEERS: dict[str, Callable[[], Factory]] = {
     "orjson dicts": _orjson,
     "openai client": _openai,
 }
+PURE = frozenset({RELAY_PURE})
+"""Those that run the pure package."""
 
 
-def expected(peer: str) -> tuple[str, str]:
-    """Return the model's name that a peer's chunks have, and what follows each text."""
-    model = BUILT_MODEL if peer in {PASS, CONTROL, LOOK} else ALIAS
-    return model, MARK if peer == CHANGE else ""
+def expected(gateway: str) -> tuple[str, str]:
+    """Return the model's name that a gateway's chunks have, and what follows each text."""
+    model = MODEL if gateway in {REFERENCE, CONTROL, LOOK} else ALIAS
+    return model, MARK if gateway == CHANGE else ""
 
 
-def _serve(peer: str, port: int, upstream: str) -> None:
+def _serve(gateway: str, port: int, upstream: str) -> None:
     from fastchunk.gateway import Settings, serve
 
-    settings = Settings(upstream=upstream, aliases={ALIAS: BUILT_MODEL})
-    relay = PEERS[peer]()
+    settings = Settings(upstream=upstream, aliases={ALIAS: MODEL})
+    relay = GATEWAYS[gateway]()
     gc.collect()
-    gc.freeze()  # or the collector walks what a peer has imported, which is not the stream's cost
+    gc.freeze()  # or the collector walks what was imported, which is not the stream's cost
     serve(settings, port=port, relay=relay, log_level="warning")
 
 
