@@ -414,6 +414,8 @@ cdef bint reserve(Buffer* out, Py_ssize_t more) noexcept:
 
 
 cdef inline bint append(Buffer* out, const void* data, Py_ssize_t length) noexcept:
+    if length == 0:
+        return True  # there may be no buffer yet
     if not reserve(out, length):
         return False
     memcpy(out.data + out.length, data, length)
