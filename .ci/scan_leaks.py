@@ -32,6 +32,7 @@ DOCUMENTS = [
 SET = _scan.Table([("model",), ("usage",), ("n",)])
 BROKEN = [document[:-3] for document in DOCUMENTS]
 READS = [b"data: " + b"\n\ndata: ".join(DOCUMENTS[n : n + 4]) + b"\n\n" for n in range(60)]
+DECODE = _scan.guarded_decoder(wire.decode_utf8, wire.decode)
 READER = _scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20)
 DECODE = _scan.guarded_decoder(wire.decode_utf8, len)
 FORWARDER = _scan.Forwarder(TABLE, CHANGES, _scan.Tally(), 1 << 20)

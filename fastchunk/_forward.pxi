@@ -1,12 +1,6 @@
 # A read of whole server-sent events, passed on as bytes without returning to Python.
 
 
-cdef struct Known:  # a signature that asks for nothing but to be counted
-    uint8_t* data
-    int32_t length
-    bint is_chunk, is_withheld
-
-
 cdef struct Like:  # an event that others are compared with, and what was found in it
     uint8_t* data
     int32_t length, free_count, piece_count, known, latest_count
@@ -84,6 +78,12 @@ cdef inline int32_t shifted(const Shifts* shifts, int32_t at) noexcept nogil:
     return at + shifts.shift[i - 1].by if i else at
 
 
+cdef inline bint is_signed(const Known* known, const Walk* walk) noexcept nogil:
+    return known.length == walk.signature_length and (
+        memcmp(known.data, walk.signature, known.length) == 0
+    )
+
+
 cdef class Forwarder:
     """Passes on what asks for no decision, and makes a table's changes to it."""
 
@@ -94,8 +94,10 @@ cdef class Forwarder:
     cdef Py_ssize_t limit, at
     cdef public bint ready
     cdef object done
-    cdef Known known[MAX_KNOWN]
-    cdef int known_count, known_next
+    cdef Known own[MAX_OWN]
+    cdef list said  # of each of one's own
+    cdef int own_count, own_next
+    cdef uint8_t noted[MAX_SHARED]  # whether the indexes of one that is shared have been noted
     cdef Like like[2]
     cdef int newest
     cdef uint8_t unknown[MAX_SIGNATURE]
@@ -110,13 +112,14 @@ cdef class Forwarder:
         self.values = list(values)
         table.read_changes(self.values, self.changes)
         self.ready = False
+        self.said = [None] * MAX_OWN
         self.unknown_length = -1
         self.done = b""
 
     def __dealloc__(self):
         cdef int i
-        for i in range(MAX_KNOWN):
-            PyMem_Free(self.known[i].data)
+        for i in range(MAX_OWN):
+            PyMem_Free(self.own[i].data)
         for i in range(2):
             PyMem_Free(self.like[i].data)
         PyMem_Free(self.out.data)
@@ -147,9 +150,9 @@ cdef class Forwarder:
         at, self.at = self.at, 0
         return out, at
 
-    def learn(self, bint is_chunk, bint is_withheld):
-        """Pass events on that are like the one that was left: it asked only to be counted."""
-        cdef Known* known = &self.known[self.known_next]
+    def learn(self, bint is_chunk, bint is_withheld, set indexes not None, dict reasons not None):
+        """Pass events on that are like the one that was left: all that it said was this."""
+        cdef Known* known
         cdef uint8_t* data
         cdef int i
         if self.unknown_length <= 0:
@@ -158,27 +161,55 @@ cdef class Forwarder:
         if data == NULL:
             raise MemoryError
         memcpy(data, self.unknown, self.unknown_length)
-        for i in range(2):
-            if self.like[i].known == self.known_next:
-                self.like[i].length = 0
-        PyMem_Free(known.data)
+        known = self.table.new_shared()
+        if known != NULL:
+            self.table.said.append((indexes, reasons))
+            self.noted[self.table.shared_count] = True
+            self.table.shared_count += 1
+        else:
+            known = &self.own[self.own_next]
+            for i in range(2):
+                if self.like[i].known == MAX_SHARED + self.own_next:
+                    self.like[i].length = 0
+            PyMem_Free(known.data)
+            self.said[self.own_next] = indexes, reasons
+            self.own_next = (self.own_next + 1) % MAX_OWN
+            self.own_count = min(self.own_count + 1, MAX_OWN)
         known.data, known.length = data, self.unknown_length
-        known.is_chunk, known.is_withheld = is_chunk, is_withheld
-        self.known_next = (self.known_next + 1) % MAX_KNOWN
-        self.known_count = max(self.known_count, self.known_next, MAX_KNOWN * (self.known_next == 0))
+        known.hash = hash_of(data, known.length)
+        known.is_chunk, known.is_withheld, known.has_reasons = is_chunk, is_withheld, bool(reasons)
         self.unknown_length = -1
 
+    cdef inline Known* _known(self, int number) noexcept:
+        if number < MAX_SHARED:
+            return &self.table.shared[number]
+        return &self.own[number - MAX_SHARED]
+
+    cdef int _note(self, int number) except -1:
+        """Take note of what an event like one that is known says."""
+        if number < MAX_SHARED:
+            indexes, reasons = self.table.said[number]
+            self.noted[number] = True
+        else:
+            indexes, reasons = self.said[number - MAX_SHARED]
+        self.tally.indexes.update(indexes)
+        self.tally.finish_reasons.update(reasons)
+        return 0
+
     cdef int _find_known(self, Walk* walk) noexcept:
+        cdef uint64_t value
         cdef int i
-        for i in range(self.known_count):
-            if (
-                self.known[i].length == walk.signature_length
-                and memcmp(self.known[i].data, walk.signature, walk.signature_length) == 0
-            ):
-                return i
         self.unknown_length = walk.signature_length
-        if walk.signature_length > 0:
-            memcpy(self.unknown, walk.signature, walk.signature_length)
+        if walk.signature_length <= 0:
+            return -1
+        value = hash_of(walk.signature, walk.signature_length)
+        for i in range(self.table.shared_count):
+            if self.table.shared[i].hash == value and is_signed(&self.table.shared[i], walk):
+                return i
+        for i in range(self.own_count):
+            if self.own[i].hash == value and is_signed(&self.own[i], walk):
+                return MAX_SHARED + i
+        memcpy(self.unknown, walk.signature, walk.signature_length)
         return -1
 
     cdef Like* _remember(self, Walk* walk, At p, At end, int known) noexcept:
@@ -232,7 +263,7 @@ cdef class Forwarder:
             if next != NULL:
                 if next - p > self.limit:
                     break
-                known = &self.known[like.known]
+                found, known = like.known, self._known(like.known)
                 self.newest ^= i
                 pieces, piece_count = like.pieces, like.piece_count
                 latest_count = like.latest_count
@@ -248,6 +279,11 @@ cdef class Forwarder:
                 if block.data == NULL:
                     p = next
                     continue
+                if is_done(block.data, block.data_end):
+                    others += 1
+                    self.tally.done = True
+                    p = next
+                    continue
                 walk.base, walk.end = p, block.data_end
                 document_end = walk_document(&walk, block.data)
                 if document_end == NULL:
@@ -257,7 +293,7 @@ cdef class Forwarder:
                 found = self._find_known(&walk)
                 if found < 0:
                     break
-                known = &self.known[found]
+                known = self._known(found)
                 if known.is_chunk and not self.table.add_missing(&walk, document_end):
                     self.unknown_length = -1
                     break
@@ -271,6 +307,8 @@ cdef class Forwarder:
                 p = next
                 continue
             chunks += 1
+            if known.has_reasons or (found < MAX_SHARED and not self.noted[found]):
+                self._note(found)
             if known.is_withheld:
                 if not append(&self.out, kept, p - kept):
                     raise MemoryError

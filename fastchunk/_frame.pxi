@@ -47,19 +47,14 @@ cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
         p = block.next
 
 
-def cut_plain(bytes whole not None):
-    """Cut whole blocks of the shape `data: ...` and an empty line into data.
+cdef list cut_data(bytes whole, int returns, make):
+    """Cut blocks of the shape `data: ...` and an empty line into data; None: another shape.
 
-    Returns each block's data, and the two line ends behind it, the same for all; None if there is
-    a block of another shape.
+    `returns` is how many carriage returns are in a line end. Where `make` is not None, it makes
+    what is listed of each block's data.
     """
-    cdef At base = <At>PyBytes_AS_STRING(whole), p = base, line_end
-    cdef At end = base + PyBytes_GET_SIZE(whole)
-    cdef int returns
+    cdef At p = <At>PyBytes_AS_STRING(whole), end = p + PyBytes_GET_SIZE(whole), line_end
     cdef list found = []
-    if end - p < 8:
-        return None
-    returns = (end - 3)[0] == c'\n'  # how many carriage returns are in a line end
     if (memchr(p, c'\r', end - p) != NULL) != returns:
         return None
     while p < end:
@@ -74,19 +69,68 @@ def cut_plain(bytes whole not None):
                 return None
             if memchr(p, c'\r', line_end - 1 - p) != NULL:
                 return None
-        found.append(PyBytes_FromStringAndSize(<const char*>p, line_end - returns - p))
+        data = PyBytes_FromStringAndSize(<const char*>p, line_end - returns - p)
+        found.append(data if make is None else make(data))
         p = line_end + 2 + returns
-    return found, b"\r\n\r\n" if returns else b"\n\n"
+    return found
+
+
+def cut_plain(bytes whole not None):
+    """Cut whole blocks of the shape `data: ...` and an empty line into data.
+
+    Returns each block's data, and the two line ends behind it, the same for all; None if there is
+    a block of another shape.
+    """
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
+    cdef bint returns
+    if size < 8:
+        return None
+    returns = PyBytes_AS_STRING(whole)[size - 3] == c'\n'
+    found = cut_data(whole, returns, None)
+    return None if found is None else (found, b"\r\n\r\n" if returns else b"\n\n")
+
+
+def plain_events(bytes whole not None, make not None):
+    """Make an event of each block's data; None if there is a block of another shape, or a CRLF."""
+    return cut_data(whole, False, make) if PyBytes_GET_SIZE(whole) else None
+
+
+cdef inline bint is_done(At p, At end) noexcept nogil:
+    return end - p == 6 and memcmp(p, "[DONE]", 6) == 0
 
 
 cdef class Tally:
-    """What a stream has said that the next event may say again: its counts, choices and usage."""
+    """What a stream has said so far: how many chunks and other events, and what was in them."""
 
     cdef public Py_ssize_t chunks, others
+    cdef public bint done
     cdef public object usage_data
     cdef public set indexes
+    cdef public dict finish_reasons
 
     def __init__(self):
         self.chunks = self.others = 0
+        self.done = False
         self.usage_data = None
-        self.indexes = set()
+        self.indexes, self.finish_reasons = set(), {}
+
+    cpdef note(self, chunk):
+        """Take note of a chunk: of its choices, of their finish reasons, and of its usage."""
+        cdef Py_ssize_t position = 0
+        choices, usage = chunk.choices, chunk.usage
+        if choices is not None and choices is not UNSET:
+            for choice in <list?>choices:
+                index, reason = choice.index, choice.finish_reason
+                if type(index) is not int:
+                    index = position
+                if index not in self.indexes:
+                    self.indexes.add(index)
+                if type(reason) is str and reason:
+                    self.finish_reasons[index] = reason
+                position += 1
+        if usage is not None and usage is not UNSET:
+            # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
+            data = bytes(usage) if type(usage) is Raw else encode_json(usage)
+            if data[:1] == b"{":
+                self.usage_data = data
+        self.chunks += 1

@@ -44,30 +44,8 @@ def guarded_decoder(fast, otherwise):
     return decode
 
 
-cdef bint is_quiet(Tally tally, chunk) except -1:
-    """Take note of a chunk; False, with nothing noted, for one that says what is to be looked at."""
-    error = chunk.error
-    if error is not None and error is not UNSET:
-        return False
-    choices = chunk.choices
-    if choices is UNSET:
-        return False
-    if choices is not None:
-        for choice in <list?>choices:
-            if choice.finish_reason or choice.index not in tally.indexes:
-                return False
-    usage = chunk.usage
-    if usage is not None and usage is not UNSET:
-        data = encode_json(usage)
-        if PyBytes_GET_SIZE(data) == 0 or PyBytes_AS_STRING(data)[0] != c'{':
-            return False
-        tally.usage_data = data
-    tally.chunks += 1
-    return True
-
-
 cdef class Reader:
-    """Decodes chunks that ask for no decision."""
+    """Decodes chunks that ask for no decision, up to `[DONE]`."""
 
     cdef Tally tally
     cdef object decode, done
@@ -108,8 +86,12 @@ cdef class Reader:
             return None
         try:
             chunk = self.decode(data)
-            return chunk if is_quiet(self.tally, chunk) else None
-        except (DecodeError, RecursionError, TypeError):
+            error = chunk.error
+            if chunk.choices is UNSET or not (error is None or error is UNSET):
+                return None
+            self.tally.note(chunk)
+            return chunk
+        except (DecodeError, RecursionError):
             return None
 
     cdef list _read(self, bytes data, Py_ssize_t begin):
@@ -119,6 +101,11 @@ cdef class Reader:
         cdef list chunks = []
         while p < end and cut_block(p, end, &block) and block.next - p <= self.limit:
             if block.data != NULL:
+                if is_done(block.data, block.data_end):
+                    self.tally.others += 1
+                    self.tally.done, self.ready = True, False
+                    p = end  # nothing is looked at that comes behind it
+                    break
                 if block.event != NULL or memchr(block.data, c'\r', block.data_end - block.data):
                     break
                 chunk = self.read(

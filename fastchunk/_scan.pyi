@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Decode, Path, Value
+from ._scan_py import Decode, Made, Path, Value
 
 class Table:
     paths: list[Path]
@@ -10,8 +10,11 @@ class Table:
 class Tally:
     chunks: int
     others: int
+    done: bool
     usage_data: bytes | None
     indexes: set[int]
+    finish_reasons: dict[int, str]
+    def note(self, chunk: Any) -> None: ...
 
 class Forwarder:
     ready: bool
@@ -19,7 +22,13 @@ class Forwarder:
     def feed(self, data: object) -> bytes | None: ...
     def rest(self) -> tuple[bytes, int]: ...
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]: ...
-    def learn(self, is_chunk: bool, is_withheld: bool) -> None: ...
+    def learn(
+        self,
+        is_chunk: bool,
+        is_withheld: bool,
+        indexes: set[int],
+        reasons: dict[int, str],
+    ) -> None: ...
 
 class Reader:
     ready: bool
@@ -39,3 +48,4 @@ def splice_values(
 ) -> bytes | None: ...
 def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode: ...
 def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None: ...
+def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | None: ...

@@ -20,7 +20,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from msgspec import UNSET, DecodeError
+from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import encode as encode_json
 
 ctypedef const uint8_t* At
@@ -32,7 +32,8 @@ cdef enum:
     MAX_FREE = 48  # strings and numbers of an event that may differ in the next one
     MAX_SHIFTS = 12  # of which so many do
     MAX_SIGNATURE = 256
-    MAX_KNOWN = 16
+    MAX_SHARED = 256  # signatures that the forwarders of a table share
+    MAX_OWN = 16  # further ones that a forwarder learns for itself
     MAX_LIKE = 8192  # bytes of an event that others are compared with
     KEPT_BUFFER = 65536
     MAX_LEVELS = 200  # of nesting that the exact path takes, too

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 __all__ = [
+    "DONE",
     "Forwarder",
     "Member",
     "Path",
@@ -28,6 +29,7 @@ __all__ = [
     "cut_plain",
     "guarded_decoder",
     "list_members",
+    "plain_events",
     "scan",
     "scan_once",
     "skip_gap",
@@ -57,7 +59,11 @@ PLAIN, FACT, LATEST = range(3)
 """What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
 left to the caller; something of which the latest object is kept, with only its kind as a fact."""
 
+Made = TypeVar("Made")
 Decode = TypeVar("Decode", bound=Callable[..., Any])
+
+DONE = b"[DONE]"
+"""The data of the event that ends a stream of chunks."""
 
 _COLON, _SPACE, _BACKSLASH, _RETURN = 0x3A, 0x20, 0x5C, 0x0D
 _GAP = re.compile(r"[ \t\n\r]*")
@@ -75,12 +81,32 @@ class Table:
 
 
 class Tally:
-    """What a stream has said that the next event may say again: its counts, choices and usage."""
+    """What a stream has said so far: how many chunks and other events, and what was in them."""
 
     def __init__(self) -> None:
         self.chunks = self.others = 0
+        self.done = False
         self.usage_data: bytes | None = None
         self.indexes: set[int] = set()
+        self.finish_reasons: dict[int, str] = {}
+
+    def note(self, chunk: Any) -> None:
+        """Take note of a chunk: of its choices, of their finish reasons, and of its usage."""
+        choices, usage = chunk.choices, chunk.usage
+        if choices:
+            for position, choice in enumerate(choices):
+                index, reason = choice.index, choice.finish_reason
+                if type(index) is not int:
+                    index = position
+                self.indexes.add(index)
+                if reason and type(reason) is str:
+                    self.finish_reasons[index] = reason
+        if usage is not None and usage is not UNSET:
+            # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
+            data = bytes(usage) if type(usage) is Raw else msgspec.json.encode(usage)
+            if data[:1] == b"{":
+                self.usage_data = data
+        self.chunks += 1
 
 
 # --- the exact walk -----------------------------------------------------------------------------
@@ -345,6 +371,12 @@ def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
     return (data, ends) if is_crlf else None
 
 
+def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | None:
+    """Make an event of each block's data; None if there is a block of another shape, or a CRLF."""
+    plain = cut_plain(whole)
+    return list(map(make, plain[0])) if plain is not None and len(plain[1]) == 2 else None
+
+
 # --- reads --------------------------------------------------------------------------------------
 
 
@@ -357,7 +389,7 @@ class Forwarder:
         """Whether a read begins with a block."""
         self._tally = tally
         self._limit = limit
-        self._decode = _facts_decoder(table, values)
+        self._decode = _facts_decoder(table, tuple(value is ... for value in values))
         self._changes: list[tuple[str, bytes, bytes | None]] = []
         self._latest, self._strips = "", False
         for path, role, way, value in zip(
@@ -417,31 +449,36 @@ class Forwarder:
             return whole[begin:at], at
         return (b"data: " + (ends + b"data: ").join(left) + ends if left else b""), at
 
-    def learn(self, is_chunk: bool, is_withheld: bool) -> None:
+    def learn(
+        self,
+        is_chunk: bool,
+        is_withheld: bool,
+        indexes: set[int],
+        reasons: dict[int, str],
+    ) -> None:
         """Learn nothing: each event is looked at."""
 
     def _forward_one(self, data: bytes) -> bytes | None:
         """Return an event's data as it leaves, empty if it is withheld; None if it is not taken."""
+        tally = self._tally
         try:
             facts = self._decode(data)
         except (msgspec.DecodeError, RecursionError):
+            if data != DONE:
+                return None
+            tally.others += 1
+            tally.done = True
+            return data
+        if not _is_plain_chunk(facts):
             return None
-        tally = self._tally
-        if not asks_nothing(facts, tally):
-            return None
-        raw = getattr(facts, self._latest)
-        latest = None if raw is UNSET else bytes(raw)
-        has_latest = latest is not None and latest[:1] == b"{"
+        latest = getattr(facts, self._latest)
         edited: bytes | None = data
-        if has_latest and self._strips and not facts.choices:
+        if self._strips and not facts.choices and latest is not UNSET and bytes(latest)[:1] == b"{":
             edited = b""
         elif self._changes:
             edited = self._changed(data, facts)
-            if edited is None:
-                return None
-        tally.chunks += 1
-        if has_latest:
-            tally.usage_data = latest
+        if edited is not None:
+            tally.note(facts)
         return edited
 
     def _changed(self, data: bytes, facts: Any) -> bytes | None:
@@ -465,7 +502,7 @@ def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode:  # noqa: ARG001
 
 
 class Reader:
-    """Decodes chunks that ask for no decision."""
+    """Decodes chunks that ask for no decision, up to `[DONE]`."""
 
     def __init__(self, decode: Callable[[bytes], Any], tally: Tally, limit: int) -> None:
         """Take a decode function for UTF-8, of chunks in which what is absent is `UNSET`."""
@@ -489,7 +526,12 @@ class Reader:
         for event in found:
             chunk = self.read(event)
             if chunk is None:
-                self._done, self.ready = (chunks, at), False
+                self.ready = False
+                if event == DONE:  # nothing is looked at that comes behind it
+                    self._tally.others += 1
+                    self._tally.done = True
+                    return chunks
+                self._done = (chunks, at)
                 return None
             chunks.append(chunk)
             at += len(event) + len(ends) + 6
@@ -508,27 +550,15 @@ class Reader:
             chunk = self._decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        tally = self._tally
-        if not asks_nothing(chunk, tally):
+        if not _is_plain_chunk(chunk):
             return None
-        if chunk.usage:
-            tally.usage_data = msgspec.json.encode(chunk.usage)
-        tally.chunks += 1
+        self._tally.note(chunk)
         return chunk
 
 
-def asks_nothing(chunk: Any, tally: Tally) -> bool:
-    """Tell whether a chunk has no error and no finish reason, and choices that are known."""
-    error, choices = chunk.error, chunk.choices
-    if (error is not None and error is not UNSET) or choices is UNSET:
-        return False
-    if choices:
-        known = tally.indexes
-        for choice in choices:
-            index = choice.index
-            if choice.finish_reason or type(index) is not int or index not in known:
-                return False
-    return True
+def _is_plain_chunk(chunk: Any) -> bool:
+    """Tell whether an event is a chunk by its choices, and has no error."""
+    return chunk.choices is not UNSET and (chunk.error is None or chunk.error is UNSET)
 
 
 def _cut_utf8(whole: bytes) -> tuple[list[bytes], bytes] | None:
@@ -540,16 +570,17 @@ def _cut_utf8(whole: bytes) -> tuple[list[bytes], bytes] | None:
     return cut_plain(whole)
 
 
-def _facts_decoder(table: Table, values: Sequence[Value]) -> Callable[[bytes], Any]:
+@lru_cache(maxsize=256)
+def _facts_decoder(table: Table, stays: tuple[bool, ...]) -> Callable[[bytes], Any]:
     """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw."""
     items: dict[str, list[Any]] = {}
     fields: list[Any] = []
-    for path, role, value in zip(table.paths, table.roles, values, strict=True):
+    for path, role, kept in zip(table.paths, table.roles, stays, strict=True):
         key, *below = path
         if below:
             items.setdefault(str(key), []).append((below[-1], Any, UNSET))
         else:
-            is_raw = role == LATEST or value is not ...
+            is_raw = role == LATEST or not kept
             fields.append((key, Raw | UnsetType if is_raw else Any, UNSET))
     for key, names in items.items():
         item = msgspec.defstruct("Item", names, gc=False)

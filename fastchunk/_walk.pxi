@@ -290,8 +290,24 @@ cdef At walk_document(Walk* walk, At p) noexcept nogil:
     return root_end if root_end != NULL and gap(walk, root_end) == walk.end else NULL
 
 
+cdef struct Known:  # a signature of events that ask for no decision, and what they say
+    uint8_t* data
+    int32_t length
+    uint64_t hash
+    bint is_chunk, is_withheld, has_reasons
+
+
+cdef uint64_t hash_of(const uint8_t* data, int32_t length) noexcept nogil:
+    """Hash a signature as FNV-1a does."""
+    cdef uint64_t value = 0xCBF29CE484222325ULL
+    cdef int32_t i
+    for i in range(length):
+        value = (value ^ data[i]) * 0x100000001B3ULL
+    return value
+
+
 cdef class Table:
-    """Paths as a tree of steps.
+    """Paths as a tree of steps; and what is known of the documents in which they were found.
 
     A path is a tuple of keys, decimal indices and None, which stands for each item of an array.
     """
@@ -302,10 +318,14 @@ cdef class Table:
     cdef readonly list paths
     cdef list names  # what the nodes point into
     cdef list keys  # the last step of each path, encoded
+    # What is learned stays, so that a number says the same to every forwarder.
+    cdef Known* shared
+    cdef int shared_count
+    cdef list said  # the indexes and the finish reasons of each that is shared
 
     def __cinit__(self, paths, roles=None):
         cdef int slot, node
-        self.paths, self.names, self.keys = list(paths), [], []
+        self.paths, self.names, self.keys, self.said = list(paths), [], [], []
         if len(paths) > MAX_PATHS:
             return  # every document is one for the exact path
         self.nodes = <Node*>PyMem_Malloc((sum(map(len, paths)) + 1) * sizeof(Node))
@@ -327,7 +347,19 @@ cdef class Table:
         self.path_count = len(paths)
 
     def __dealloc__(self):
+        cdef int i
+        for i in range(self.shared_count):
+            PyMem_Free(self.shared[i].data)
+        PyMem_Free(self.shared)
         PyMem_Free(self.nodes)
+
+    cdef Known* new_shared(self) except? NULL:
+        """Return room for one more signature that is shared; NULL where there is none."""
+        if self.shared == NULL:
+            self.shared = <Known*>PyMem_Malloc(MAX_SHARED * sizeof(Known))
+            if self.shared == NULL:
+                raise MemoryError
+        return &self.shared[self.shared_count] if self.shared_count < MAX_SHARED else NULL
 
     cdef int _add_node(self, bytes name, int ordinal) except -1:
         cdef Node* node = &self.nodes[self.node_count]
@@ -414,6 +446,8 @@ cdef bint reserve(Buffer* out, Py_ssize_t more) noexcept:
 
 
 cdef inline bint append(Buffer* out, const void* data, Py_ssize_t length) noexcept:
+    if length == 0:
+        return True  # there may be no buffer yet
     if not reserve(out, length):
         return False
     memcpy(out.data + out.length, data, length)

@@ -28,7 +28,18 @@ from .codec import one_line
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
 from .errors import EventTooLarge, InvalidChunk
 from .merge import lists_of, merge
-from .scan import MAX_PATHS, PLAIN, Forwarder, Path, Reader, Table, Value, cut_plain, paths_of
+from .scan import (
+    MAX_PATHS,
+    PLAIN,
+    Forwarder,
+    Path,
+    Reader,
+    Table,
+    Tally,
+    Value,
+    cut_plain,
+    paths_of,
+)
 from .sse import BOM, MAX_EVENT_SIZE, BlockSplitter, block_at, blocks, parse_block
 from .stream import UNREADABLE, Observer, is_complete
 
@@ -41,6 +52,7 @@ OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _USAGE = table_of(("usage",))
 _ROLES = paths_of(wire.Facts)
+_STAYING: list[Value] = [...] * len(_ROLES)
 
 
 class Relay:
@@ -75,7 +87,7 @@ class Relay:
         self._on_chunk: Any = on_chunk
         self._splitter = BlockSplitter(max_event_size)
         self._seen = Observer(whole_chunks=on_chunk is not None)
-        self._forwarder = None if on_chunk else self._new_forwarder(changes, max_event_size)
+        self._forwarder = None if on_chunk else self._new_forwarder(max_event_size)
         self._read: Callable[[bytes], Any] = (
             Reader(wire.decode_utf8, self._seen, max_event_size).read if on_chunk else _leave
         )
@@ -88,21 +100,15 @@ class Relay:
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
 
-    def _new_forwarder(self, names: Iterable[str], max_event_size: int) -> Forwarder | None:
-        """Build what forwards events without a decision of ours.
-
-        None where a change concerns what it would decide by, or where there are too many.
-        """
-        values: dict[Path, Value] = dict.fromkeys(_ROLES, ...)
-        if not {(name,) for name in names}.isdisjoint(values):
-            return None
-        values.update(zip(self._table.paths, self._values, strict=True))
-        if self._strip_usage:
-            values["usage",] = None
-        table = _table_of(tuple(values))
+    def _new_forwarder(self, max_event_size: int) -> Forwarder | None:
+        """Build what forwards events without a decision of ours; None where it cannot."""
+        table = _forwarder_table(tuple(self._table.paths))
         if table is None:
             return None
-        return Forwarder(table, list(values.values()), self._seen, max_event_size)
+        values: list[Value] = [*self._values, *_STAYING]
+        if self._strip_usage:
+            values[table.paths.index(("usage",))] = None
+        return Forwarder(table, values, self._seen, max_event_size)
 
     # --- what the stream has said so far ---
 
@@ -226,8 +232,11 @@ class Relay:
             block, chunks = block_at(whole, at), seen.chunks
             left = self._forward_block(block)
             self._ready.append(left)
-            if seen.quiet:
-                forwarder.learn(seen.chunks > chunks, not left)
+            if seen.last is not None:
+                said = Tally()
+                said.note(seen.last)
+                is_chunk = seen.chunks > chunks
+                forwarder.learn(is_chunk, not left, said.indexes, said.finish_reasons)
             at += len(block)
 
     def _forward_blocks(self, whole: bytes) -> None:
@@ -262,7 +271,11 @@ class Relay:
         left = self._outgoing(fields.data, self._seen.observe(fields.data, fields.event))
         if left is None:
             return b""
-        return self._still_marked(block if left == fields.data else _with_data(block, left))
+        if left == fields.data:
+            return self._still_marked(block)
+        if block == b"data: %b\n\n" % fields.data:
+            return b"data: %b\n\n" % one_line(left)
+        return self._still_marked(_with_data(block, left))
 
     def _still_marked(self, block: bytes) -> bytes:
         """Return a block whose first line says to the client what it said here.
@@ -319,11 +332,15 @@ class Relay:
 
 
 @lru_cache(maxsize=256)
-def _table_of(paths: tuple[Path, ...]) -> Table | None:
-    """Build the table of what is to be known and changed; None where that is too much for one."""
-    if len(paths) > MAX_PATHS:
+def _forwarder_table(changed: tuple[Path, ...]) -> Table | None:
+    """Build the table of what is changed, and of what a forwarder decides by.
+
+    None where a change concerns what it decides by, or where there are too many.
+    """
+    paths = [*changed, *_ROLES]
+    if len(set(paths)) < len(paths) or len(paths) > MAX_PATHS:
         return None
-    return Table(paths, [_ROLES.get(path, PLAIN) for path in paths])
+    return Table(paths, [*[PLAIN] * len(changed), *_ROLES.values()])
 
 
 def _leave(_data: object) -> None:

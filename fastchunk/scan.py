@@ -42,6 +42,7 @@ __all__ = [
     "cut_plain",
     "guarded_decoder",
     "paths_of",
+    "plain_events",
     "scan",
     "splice",
     "splice_values",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         Tally,
         cut_plain,
         guarded_decoder,
+        plain_events,
         scan,
         splice,
         splice_values,
@@ -78,7 +80,7 @@ else:
     Forwarder, Reader = implementation.Forwarder, implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
-    guarded_decoder = implementation.guarded_decoder
+    guarded_decoder, plain_events = implementation.guarded_decoder, implementation.plain_events
     scan, splice = implementation.scan, implementation.splice
     splice_values = implementation.splice_values
 

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from ._scan_py import DONE
 from .errors import EventTooLarge, TruncatedStream
-from .scan import cut_plain
+from .scan import cut_plain, plain_events
 
 __all__ = [
     "BOM",
@@ -37,9 +38,6 @@ __all__ = [
     "format_event",
     "parse_block",
 ]
-
-DONE = b"[DONE]"
-"""The data of the event that ends a stream of chunks."""
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 """The default limit: far above any chunk seen (the largest are whole tool calls and base64 images,
@@ -102,7 +100,8 @@ class BlockSplitter:
         self._searched = 0  # before here is no line end that is not known
         self._opening = True  # whether that line is the first of its block
         self._started = False  # whether it is known if the stream begins with a byte order mark
-        self._settled = False  # whether a read begins with a block, and nothing special is going on
+        self.settled = False
+        """Whether a read begins with a block, and nothing special is going on."""
         self.failed = False
         """Whether a block was too large, so that the next call raises."""
 
@@ -119,7 +118,7 @@ class BlockSplitter:
         returned first and the next call raises.
         """
         if (
-            self._settled
+            self.settled
             and type(data) is bytes
             and data[-2:] == b"\n\n"
             and len(data) <= self._limit
@@ -129,7 +128,7 @@ class BlockSplitter:
         return self._feed(data)
 
     def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
-        self._settled = False
+        self.settled = False
         if self.failed:
             raise EventTooLarge(self._limit)
         if type(data) is not bytes:
@@ -148,7 +147,7 @@ class BlockSplitter:
             whole = data  # nothing was pending before: the very bytes that came
         if len(whole) > self._limit or len(self.pending) > self._limit:
             whole = self._within_limit(whole)
-        self._settled = self._started and self.idle
+        self.settled = self._started and self.idle
         return whole
 
     def close(self) -> tuple[bytes, bytes]:
@@ -160,7 +159,7 @@ class BlockSplitter:
             raise EventTooLarge(self._limit)
         rest = bytes(self.pending)
         self.pending.clear()
-        self._settled = False
+        self.settled = False
         return (rest, b"") if _BLOCK.fullmatch(rest) else (b"", rest)
 
     def _without_mark(self, data: bytes) -> bytes:
@@ -307,6 +306,8 @@ class EventDecoder:
         self._splitter = BlockSplitter(max_event_size)
         self._last_id = ""
         self._failure: TruncatedStream | None = None
+        self._limit = max_event_size
+        self._plain = False  # whether a read begins with a block, and no event has had an id
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes of the stream; return the events that they complete.
@@ -314,15 +315,23 @@ class EventDecoder:
         Raises `EventTooLarge`; if events come before the one that is too large, they are returned
         first and the next call raises.
         """
+        if self._plain and type(data) is bytes and len(data) <= self._limit:
+            events = plain_events(data, Event)
+            if events is not None:
+                return events
+        self._plain = False
         if self._failure is not None:
             raise self._failure
-        return self._events(self._splitter.feed(data))
+        events = self._events(self._splitter.feed(data))
+        self._plain = self._splitter.settled and not self._last_id
+        return events
 
     def close(self) -> list[Event]:
         """End the stream; return the event that a last carriage return has completed.
 
         Raises `TruncatedStream`, which carries the bytes, if half an event is pending.
         """
+        self._plain = False
         if self._failure is not None:
             raise self._failure
         whole, rest = self._splitter.close()

@@ -72,13 +72,11 @@ class Observer(Tally):
     def __init__(self, *, whole_chunks: bool) -> None:
         super().__init__()
         self.invalid = 0
-        self.done = False
         self.error: Any = None
-        self.finish_reasons: dict[int, str] = {}
         self.faults: list[FastchunkError] = []
         """What iterators raise, in order; whoever reads them empties the list."""
-        self.quiet = False
-        """Whether the last event said nothing that another one like it would say anew."""
+        self.last: Observed | None = None
+        """The last event as it was decoded, if another one like it says the same."""
         self._decode: Callable[[bytes], Observed] = (
             wire.decode if whole_chunks else wire.decode_facts
         )
@@ -109,41 +107,35 @@ class Observer(Tally):
 
         Returns `UNREADABLE` for a chunk event that could not be decoded.
         """
+        self.last = None
         if data == DONE:
             self.others += 1
-            self.done, self.quiet = True, False
+            self.done = True
             return None
         try:
             decoded = self._decode(data)
-        except InvalidChunk as error:
-            return self._observe_undecodable(data, event, error)
-        choices = decoded.choices
-        self.quiet = decoded.error is UNSET or decoded.error is None
-        if not self.quiet:
-            self._fail(_own_error(decoded.error))
-        if choices is UNSET and decoded.object != "chat.completion.chunk":
+        except InvalidChunk as refused:
+            return self._observe_undecodable(data, event, refused)
+        error = decoded.error
+        has_error = error is not UNSET and error is not None
+        if has_error:
+            self._fail(_own_error(error))
+        else:
+            self.last = decoded
+        if decoded.choices is UNSET and decoded.object != "chat.completion.chunk":
             self.others += 1
-            if event == "error" and self.quiet:
-                self.quiet = False
+            if event == "error" and not has_error:
+                self.last = None
                 self._fail(_parsed(data))
             return None
-        self.chunks += 1
-        if choices:
-            known = self.indexes
-            for choice in choices:
-                index = choice.index
-                if choice.finish_reason or type(index) is not int or index not in known:
-                    self._observe_choices(choices)
-                    break
-        if decoded.usage:
-            self._observe_usage(decoded.usage)
+        self.note(decoded)
         return decoded
 
     def retract(self, error: InvalidChunk) -> None:
         """Count the last chunk as an event that could not be decoded after all."""
         self.chunks -= 1
         self.others += 1
-        self.quiet = False
+        self.last = None
         self._refuse(error)
 
     def _refuse(self, error: InvalidChunk) -> None:
@@ -158,27 +150,11 @@ class Observer(Tally):
         self, data: bytes, event: str, error: InvalidChunk
     ) -> wire.Facts | None:
         self.others += 1
-        self.quiet = False
         if event == "error":
             self._fail(data.decode(errors="replace"))
         elif data.strip() != b"null":
             self._refuse(error)
         return UNREADABLE if _is_chunk_event(data) else None
-
-    def _observe_choices(self, choices: list[Any]) -> None:
-        for position, choice in enumerate(choices):
-            index = choice.index_or(position)
-            self.indexes.add(index)
-            if choice.finish_reason:
-                self.quiet = False
-                if isinstance(choice.finish_reason, str):
-                    self.finish_reasons[index] = choice.finish_reason
-
-    def _observe_usage(self, usage: Raw | wire.UsageInfo) -> None:
-        # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
-        data = bytes(usage) if type(usage) is Raw else msgspec.json.encode(usage)
-        if data[:1] == b"{":
-            self.usage_data = data
 
 
 class _Shape(msgspec.Struct, gc=False):

@@ -210,7 +210,7 @@ def _object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 _VALUES = st.recursive(_SCALARS, lambda inner: _object(inner) | inner.map("[{}]".format))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(_object(_VALUES), st.sampled_from([DROP, "new", {"a": 1}, None]))
 def test_an_edit_says_what_was_asked_for(document: str, value: Any) -> None:
     data = document.encode()

@@ -1050,9 +1050,12 @@ def test_a_chunk_that_cannot_be_edited_is_forwarded_and_counted(
         raise InvalidChunk("nested too deeply", b"", list)
 
     monkeypatch.setattr("fastchunk.relay.edit_encoded", refuse)
-    relay = Relay(set={"model": "a"})
-    assert relay.feed(chunk()) == chunk()
-    assert (relay.events, relay.chunks, relay.invalid) == (1, 0, 1)
+    unreadable = b'data: {"choices":5,"model":"m"}\n\n'
+    for event in (chunk(), unreadable):
+        relay = Relay(set={"model": "a"})
+        for count in (1, 2, 3):
+            assert relay.feed(event) == event
+            assert (relay.events, relay.chunks, relay.invalid) == (count, 0, count)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.fuzz import FRAGMENTS, cut, generated, mutated
 from tests.scanners import MODULES, SCANNERS, exact_relay
 from tests.streams import documents, recorded
 
-SEVERAL = settings(max_examples=400, deadline=None)
+SEVERAL = settings(max_examples=200, deadline=None)
 
 # --- documents and tables -----------------------------------------------------------------------
 
@@ -555,6 +555,12 @@ def test_the_latest_usage_is_kept_wherever_it_stands() -> None:
 # --- what the implementations refuse ------------------------------------------------------------
 
 COMPILED = MODULES[:-1]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_tally_begins_with_nothing(module: ModuleType) -> None:
+    tally = module.Tally()
+    assert (tally.chunks, tally.others, tally.usage_data) == (0, 0, None)
 
 
 @pytest.mark.parametrize("module", MODULES)
