@@ -14,12 +14,18 @@ from typing import cast
 import msgspec
 from msgspec import inspect
 
-__all__ = ["fields", "has_null_rule", "null_of"]
+__all__ = ["describe", "fields", "has_null_rule", "null_of"]
+
+
+@cache  # to describe the mirror takes a millisecond, and its import asks twice
+def describe(struct_type: type[msgspec.Struct]) -> inspect.StructType:
+    """Describe a Struct type and all types below it."""
+    return cast(inspect.StructType, inspect.type_info(struct_type))
 
 
 def fields(struct_type: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
     """List the fields of a Struct type, with their types and defaults."""
-    return cast(inspect.StructType, inspect.type_info(struct_type)).fields
+    return describe(struct_type).fields
 
 
 def null_of(info: inspect.Type) -> object:

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import inspect
 
 from fastchunk.errors import ErrorDetail, Loc, place
-from fastchunk.field_types import null_of
+from fastchunk.field_types import describe, null_of
 
 from .parse import MAX_DIGITS
 
@@ -318,4 +318,4 @@ def checker(struct_type: type[msgspec.Struct]) -> Check:
     The check takes a parsed document, its location and `Problems`, and returns an instance. What
     is wrong it adds to the `Problems`; then its result means nothing.
     """
-    return _build_check(inspect.type_info(struct_type))
+    return _build_check(describe(struct_type))
