@@ -14,6 +14,7 @@ import math
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -118,6 +119,9 @@ def running(app: ASGIApp) -> Iterator[str]:
     options = {"sockets": [listening]}
     thread = threading.Thread(target=server.run, name=_BACKGROUND, kwargs=options)
     thread.start()
+    # Told to stop while it starts, uvicorn 0.34 and older would leave its sockets open.
+    while thread.is_alive() and not server.started:
+        time.sleep(0.001)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:

@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,11 +24,13 @@ from .harness import (
     PATIENCE,
     REQUEST,
     SSE,
-    Upstream,
+    Connection,
+    Received,
     ask,
     gateway,
     metric,
     replying,
+    through,
 )
 
 CARD = b"4111-1111-1111-1111"
@@ -60,28 +63,56 @@ RELAY = partial(Relay, on_chunk=redact)
 CHECKS: dict[str, Any] = {"relay": RELAY, "on_answer": redact_answer}
 
 
-# --- without on_answer ---------------------------------------------------------------------------
+class Guarded:
+    """A gateway whose upstream answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.url = ""
+        self._answer: dict[str, Any] = {}
+        self.answer_with(JSON, body=BODY)
+
+    def answer_with(self, *fields: str, body: bytes, status: str = "200 OK") -> None:
+        self._fields = (*fields, "connection: close")
+        self._answer = {"body": body, "status": status}
+
+    def script(self, connection: Connection) -> None:
+        self.received.append(connection.receive())
+        connection.answer(*self._fields, **self._answer)
+
+    @contextmanager
+    def run(self, **options: Any) -> Iterator[Guarded]:
+        with through(self.script, **options) as self.url:
+            yield self
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[tuple[str, Upstream]]:
-    with replying(JSON, body=BODY) as server, gateway(server.url, relay=RELAY) as url:
-        yield url, server
+def guarded() -> Iterator[Guarded]:
+    with Guarded().run(relay=RELAY) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def checking() -> Iterator[Guarded]:
+    with Guarded().run(**CHECKS) as one:
+        yield one
+
+
+# --- without on_answer ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [{}, *({"stream": value} for value in (False, None, 1, "true"))])
 def test_a_request_for_an_unstreamed_answer_is_refused(
-    stream: dict[str, Any], guarded: tuple[str, Upstream]
+    stream: dict[str, Any], guarded: Guarded
 ) -> None:
-    url, server = guarded
-    before = len(server.received)
-    refused = ask(url, {**UNSTREAMED, **stream})
+    before = len(guarded.received)
+    refused = ask(guarded.url, {**UNSTREAMED, **stream})
     assert refused.status_code == 400
     error = refused.json()["error"]
     assert (error["type"], error["code"]) == ("invalid_request_error", "stream_required")
     assert '"stream": true' in error["message"]
     assert "on_answer" in error["message"]
-    assert len(server.received) == before
+    assert len(guarded.received) == before
 
 
 @pytest.mark.parametrize(
@@ -92,12 +123,10 @@ def test_a_request_for_an_unstreamed_answer_is_refused(
         json.dumps(REQUEST).encode(),
     ],
 )
-def test_an_answer_that_is_no_stream_is_withheld(
-    body: bytes, guarded: tuple[str, Upstream]
-) -> None:
-    url, server = guarded
-    withheld = ask(url, body)
-    assert server.received[-1].body == body
+def test_an_answer_that_is_no_stream_is_withheld(body: bytes, guarded: Guarded) -> None:
+    guarded.answer_with(JSON, body=BODY)
+    withheld = ask(guarded.url, body)
+    assert guarded.received[-1].body == body
     assert withheld.status_code == 502
     assert withheld.json()["error"]["code"] == "answer_withheld"
     assert CARD not in withheld.content
@@ -117,11 +146,12 @@ def test_an_answer_that_is_no_stream_is_withheld(
     ],
 )
 @pytest.mark.parametrize("coding", ["identity", "gzip", "deflate", "x-odd"])
-def test_no_content_type_and_no_coding_gets_past(content_type: str, coding: str) -> None:
+def test_no_content_type_and_no_coding_gets_past(
+    content_type: str, coding: str, guarded: Guarded
+) -> None:
     data = encode(coding, STREAM + BODY)
-    fields = content_type, f"content-encoding: {coding}"
-    with replying(*fields, body=data) as server, gateway(server.url, relay=RELAY) as url:
-        withheld = ask(url)
+    guarded.answer_with(content_type, f"content-encoding: {coding}", body=data)
+    withheld = ask(guarded.url)
     assert withheld.status_code == 502
     assert CARD not in withheld.content
     assert CARD not in str(withheld.headers).encode()
@@ -131,26 +161,28 @@ def test_no_content_type_and_no_coding_gets_past(content_type: str, coding: str)
 @pytest.mark.parametrize(
     "content_type", ["text/event-stream", "Text/Event-Stream", "text/event-stream ; charset=utf-8"]
 )
-def test_a_stream_is_recognised_and_checked(content_type: str, coding: str) -> None:
-    data = encode(coding, STREAM)
+def test_a_stream_is_recognised_and_checked(
+    content_type: str, coding: str, guarded: Guarded
+) -> None:
     fields = f"content-type: {content_type}", f"content-encoding: {coding}"
-    with replying(*fields, body=data) as server, gateway(server.url, relay=RELAY) as url:
-        assert ask(url).content == STREAM.replace(CARD, b"[card]")
+    guarded.answer_with(*fields, body=encode(coding, STREAM))
+    assert ask(guarded.url).content == STREAM.replace(CARD, b"[card]")
 
 
 @pytest.mark.parametrize(
     ("status", "arrives"),
     [("201 Created", 502), ("302 Found", 502), ("400 No", 400), ("429 No", 429), ("503 No", 503)],
 )
-def test_an_error_keeps_its_status_and_not_its_body(status: str, arrives: int) -> None:
+def test_an_error_keeps_its_status_and_not_its_body(
+    status: str, arrives: int, guarded: Guarded
+) -> None:
     body = b'{"error":{"message":"no","failed_generation":"%b"}}' % CARD
     fields = JSON, "retry-after: 7", "x-should-retry: false", "x-other: 1"
-    with (
-        replying(*fields, body=body, status=status) as server,
-        gateway(server.url, relay=RELAY) as url,
-    ):
-        withheld = ask(url)
-        assert metric(url, "upstream_errors_total", kind="answer_withheld") == (arrives == 502)
+    guarded.answer_with(*fields, body=body, status=status)
+    counter = partial(metric, guarded.url, "upstream_errors_total", kind="answer_withheld")
+    before = counter()
+    withheld = ask(guarded.url)
+    assert counter() - before == (arrives == 502)
     assert withheld.status_code == arrives
     assert withheld.json()["error"]["code"] == "answer_withheld"
     assert status[:3] in withheld.json()["error"]["message"]
@@ -169,10 +201,10 @@ def test_the_openai_client_says_what_to_do() -> None:
         client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}])
 
 
-def test_other_requests_pass_unchecked() -> None:
-    with replying(JSON, body=BODY) as server, gateway(server.url, **CHECKS) as url:
-        answer = httpx.post(f"{url}/v1/completions", json={"prompt": "x"}, timeout=PATIENCE)
-    assert answer.content == BODY
+def test_other_requests_pass_unchecked(guarded: Guarded) -> None:
+    guarded.answer_with(JSON, body=BODY)
+    path = f"{guarded.url}/v1/completions"
+    assert httpx.post(path, json={"prompt": "x"}, timeout=PATIENCE).content == BODY
 
 
 # --- with on_answer ------------------------------------------------------------------------------
@@ -181,14 +213,12 @@ def test_other_requests_pass_unchecked() -> None:
 @pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
 @pytest.mark.parametrize("request_body", [UNSTREAMED, REQUEST])
 @pytest.mark.parametrize("status", ["200 OK", "400 No"])
-def test_an_unstreamed_answer_is_checked(coding: str, request_body: Any, status: str) -> None:
-    data = encode(coding, BODY)
+def test_an_unstreamed_answer_is_checked(
+    coding: str, request_body: Any, status: str, checking: Guarded
+) -> None:
     fields = JSON, f"content-encoding: {coding}", "x-id: 7"
-    with (
-        replying(*fields, body=data, status=status) as server,
-        gateway(server.url, **CHECKS) as url,
-    ):
-        answer = ask(url, request_body)
+    checking.answer_with(*fields, body=encode(coding, BODY), status=status)
+    answer = ask(checking.url, request_body)
     assert answer.status_code == int(status[:3])
     assert answer.content == CHECKED
     assert answer.headers["content-length"] == str(len(CHECKED))
@@ -196,21 +226,20 @@ def test_an_unstreamed_answer_is_checked(coding: str, request_body: Any, status:
     assert "content-encoding" not in answer.headers
 
 
-def test_a_stream_is_checked_by_the_relay_alone() -> None:
-    with replying(SSE, body=STREAM) as server, gateway(server.url, **CHECKS) as url:
-        assert ask(url, UNSTREAMED).content == STREAM.replace(CARD, b"[card]")
+def test_a_stream_is_checked_by_the_relay_alone(checking: Guarded) -> None:
+    checking.answer_with(SSE, body=STREAM)
+    assert ask(checking.url, UNSTREAMED).content == STREAM.replace(CARD, b"[card]")
 
 
 @pytest.mark.parametrize("kind", ["content-type: text/plain", "x-none: x"])
-def test_an_answer_that_is_not_json_is_checked_too(kind: str) -> None:
-    with replying(kind, body=CARD) as server, gateway(server.url, **CHECKS) as url:
-        assert ask(url, UNSTREAMED).content == b"[card]"
+def test_an_answer_that_is_not_json_is_checked_too(kind: str, checking: Guarded) -> None:
+    checking.answer_with(kind, body=CARD)
+    assert ask(checking.url, UNSTREAMED).content == b"[card]"
 
 
-def test_a_coding_that_cannot_be_decoded_is_refused() -> None:
-    fields = JSON, "content-encoding: x-odd"
-    with replying(*fields, body=BODY) as server, gateway(server.url, **CHECKS) as url:
-        refused = ask(url, UNSTREAMED)
+def test_a_coding_that_cannot_be_decoded_is_refused(checking: Guarded) -> None:
+    checking.answer_with(JSON, "content-encoding: x-odd", body=BODY)
+    refused = ask(checking.url, UNSTREAMED)
     assert refused.status_code == 502
     assert refused.json()["error"]["code"] == "upstream_encoded"
 
@@ -234,8 +263,9 @@ def test_an_answer_without_a_body_has_nothing_to_check() -> None:
         raise AssertionError(data)
 
     options: dict[str, Any] = {"relay": RELAY, "on_answer": fail}
-    with replying(JSON, status="204 No") as server, gateway(server.url, **options) as url:
-        assert ask(url, UNSTREAMED).status_code == 204
+    with replying(JSON) as server, gateway(server.url, **options) as url:
+        answer = ask(url, UNSTREAMED)
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_an_answer_may_be_too_large_to_check() -> None:
