@@ -9,7 +9,6 @@ from hypothesis import settings
 
 from tests.scanners import SCANNERS, scanning
 
-
 settings.register_profile("any machine", deadline=None)  # timing decides no test
 settings.load_profile("any machine")
 
