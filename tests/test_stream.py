@@ -222,7 +222,10 @@ def test_a_body_that_is_no_stream_is_shown(body: bytes, message: str, size: int)
     assert ("event stream" in str(caught.value)) is bool(body)
 
 
-@pytest.mark.parametrize("body", [events(A), b"data: x", b"data: {", events(b"{"), events(A)[:-1]])
+@pytest.mark.parametrize(
+    "body",
+    [events(A), b"data: x", events(b"{"), events(A)[:-1], b": ping\n\n", b": p", b"id: 1\n\n"],
+)
 def test_a_stream_that_stops_is_one_all_the_same(body: bytes) -> None:
     for family in (wire, models):
         stream: ChunkStream[Any] = ChunkStream(family)
