@@ -129,17 +129,17 @@ cdef inline At digits(At p) noexcept nogil:
 
 
 cdef At number(At p) noexcept nogil:
-    """Pass a number that is in the range of every reader: no more than 18 digits in a row."""
+    """Pass a number that is in the range of every float, and no longer than any that is meant."""
     cdef At begin = p, mark
     if p[0] == c'-':
         p += 1
     mark = p
     p = digits(p)
-    if p == NULL or (mark[0] == c'0' and p - mark > 1) or p - mark > 18:
+    if p == NULL or (mark[0] == c'0' and p - mark > 1) or p - mark > 40:
         return NULL
     if p[0] == c'.':
         p = digits(p + 1)
-        if p == NULL or p - begin > 40:
+        if p == NULL or p - begin > 80:
             return NULL
     if (p[0] | 0x20) == c'e':
         p += 1

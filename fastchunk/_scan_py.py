@@ -92,21 +92,26 @@ class Tally:
 
     def note(self, chunk: Any) -> None:
         """Take note of a chunk: of its choices, of their finish reasons, and of its usage."""
-        choices, usage = chunk.choices, chunk.usage
-        if choices:
-            for position, choice in enumerate(choices):
-                index, reason = choice.index, choice.finish_reason
-                if type(index) is not int:
-                    index = position
-                self.indexes.add(index)
-                if reason and type(reason) is str:
-                    self.finish_reasons[index] = reason
-        if usage is not None and usage is not UNSET:
-            # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
-            data = bytes(usage) if type(usage) is Raw else msgspec.json.encode(usage)
-            if data[:1] == b"{":
-                self.usage_data = data
         self.chunks += 1
+        if chunk.choices:
+            self._note_choices(chunk.choices)
+        if chunk.usage is not UNSET and chunk.usage is not None:
+            self._note_usage(chunk.usage)
+
+    def _note_usage(self, usage: Any) -> None:
+        # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
+        data = bytes(usage) if type(usage) is Raw else msgspec.json.encode(usage)
+        if data[:1] == b"{":
+            self.usage_data = data
+
+    def _note_choices(self, choices: list[Any]) -> None:
+        for position, choice in enumerate(choices):
+            index, reason = choice.index, choice.finish_reason
+            if type(index) is not int:
+                index = position
+            self.indexes.add(index)
+            if reason and type(reason) is str:
+                self.finish_reasons[index] = reason
 
 
 # --- the exact walk -----------------------------------------------------------------------------
@@ -278,22 +283,50 @@ def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
             return None
     if value is None and way.parents:
         return None
-    return _replace(data, way.token, raw, value)
+    return _Change("", way.token, value).make(data, raw)
 
 
-def _replace(data: bytes, token: bytes, raw: Raw, value: bytes | None) -> bytes | None:
-    """Put a value in the place of a raw one, or remove it; None if it is not plain where it is."""
-    parts = data.split(token)
-    if len(parts) != 2:
-        return None
-    before, after = parts
-    if before[-1] == _BACKSLASH or after[0] != _COLON or after[1] <= _SPACE:
-        return None
-    old = bytes(raw)
-    rest = after[1 + len(old) :]
-    if value is None:
-        return _remove(before, rest)
-    return data if value == old else b"%b%b:%b%b" % (before, token, value, rest)
+class _Change:
+    """What becomes of a key's value.
+
+    A stream's events begin alike. Where one begins as an earlier one did, up to the value's end,
+    the key is there as it was in that one; and it is the only one if its text does not come again.
+    """
+
+    __slots__ = ("came", "left", "name", "token", "value")
+
+    def __init__(self, name: str, token: bytes, value: bytes | None) -> None:
+        self.name = name
+        self.token = token
+        self.value = value
+        self.came = self.left = b""
+
+    def make(self, data: bytes, raw: Raw | UnsetType) -> bytes | None:
+        """Put the value in the place of a raw one, add or remove it; None if it is not plain."""
+        came, token = self.came, self.token
+        if came and data.startswith(came) and data.find(token, len(came)) < 0:
+            return self.left + data[len(came) :]
+        if isinstance(raw, UnsetType):
+            return _add(data, token, self.value)
+        return self._learn(data, raw)
+
+    def _learn(self, data: bytes, raw: Raw) -> bytes | None:
+        token = self.token
+        parts = data.split(token)
+        if len(parts) != 2:
+            return None
+        before, after = parts
+        if before[-1] == _BACKSLASH or after[0] != _COLON or after[1] <= _SPACE:
+            return None
+        old = bytes(raw)
+        rest = after[1 + len(old) :]
+        if self.value is None:
+            return _remove(before, rest)
+        if self.value == old:
+            return data
+        self.came = b"%b%b:%b" % (before, token, old)
+        self.left = b"%b%b:%b" % (before, token, self.value)
+        return self.left + rest
 
 
 @lru_cache(maxsize=256)
@@ -357,6 +390,8 @@ def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
     Returns each block's data, and the two line ends behind it, the same for all; None if there is
     a block of another shape.
     """
+    if whole[-2:] == b"\n\n" and whole.find(b"\n") == len(whole) - 2 and _RETURN not in whole:
+        return ([whole[6:-2]], b"\n\n") if whole[:6] == b"data: " else None
     ends = b"\r\n\r\n" if whole[-3:-2] == b"\n" else b"\n\n"
     if whole[:6] != b"data: " or not whole.endswith(ends):
         return None
@@ -390,7 +425,7 @@ class Forwarder:
         self._tally = tally
         self._limit = limit
         self._decode = _facts_decoder(table, tuple(value is ... for value in values))
-        self._changes: list[tuple[str, bytes, bytes | None]] = []
+        self._changes: list[_Change] = []
         self._latest, self._strips = "", False
         for path, role, way, value in zip(
             table.paths, table.roles, table.ways, values, strict=True
@@ -400,7 +435,7 @@ class Forwarder:
             if value is ... or way is None:
                 self._usable = self._usable and value is ...
             else:
-                self._changes.append((str(path[0]), way.token, value))
+                self._changes.append(_Change(str(path[0]), way.token, value))
         self._plain: tuple[list[bytes], bytes] | None = None
         self._position = 0
         self._done = (b"", 0)
@@ -410,6 +445,15 @@ class Forwarder:
     def feed(self, data: object) -> bytes | None:
         """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
         if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        if self._usable and data.find(b"\n") == len(data) - 2 and data[:6] == b"data: ":
+            # One event, as most reads are: no list of one is made.
+            if _RETURN not in data and (data.isascii() or _is_utf8(data)):
+                event = data[6:-2]
+                edited = self._forward_one(event)
+                if edited is not None:
+                    return data if edited is event else edited and b"data: %b\n\n" % edited
+            self.ready = False
             return None
         out, at = self.forward(data, 0)
         if at == len(data):
@@ -433,20 +477,27 @@ class Forwarder:
         if self._plain is None:
             return b"", begin
         found, ends = self._plain
-        left, at, forward = [], begin, self._forward_one
-        same = True
-        for data in found[self._position :]:
+        first, forward = self._position, self._forward_one
+        position = first
+        left, same = [], True
+        for data in found[first:] if first else found:
             edited = forward(data)
             if edited is None:
                 break
-            self._position += 1
-            at += len(data) + len(ends) + 6
-            same = same and edited is data
-            if edited:
-                left.append(edited)
-        self._position += 1
+            position += 1
+            if edited is not data:
+                same = False
+                if not edited:
+                    continue
+            left.append(edited)
+        self._position = position + 1
+        if position == len(found):
+            at = len(whole)
+        else:
+            around = (len(ends) + 6) * (position - first)
+            at = begin + sum(map(len, found[first:position])) + around
         if same:
-            return whole[begin:at], at
+            return whole if at - begin == len(whole) else whole[begin:at], at
         return (b"data: " + (ends + b"data: ").join(left) + ends if left else b""), at
 
     def learn(
@@ -464,36 +515,44 @@ class Forwarder:
         try:
             facts = self._decode(data)
         except (msgspec.DecodeError, RecursionError):
-            if data != DONE:
-                return None
-            tally.others += 1
-            tally.done = True
-            return data
-        if not _is_plain_chunk(facts):
+            return data if _is_done(data, tally) else None
+        choices, error = facts.choices, facts.error
+        if choices is UNSET or not (error is UNSET or error is None):
             return None
-        latest = getattr(facts, self._latest)
-        edited: bytes | None = data
-        if self._strips and not facts.choices and latest is not UNSET and bytes(latest)[:1] == b"{":
+        if self._changes and _BACKSLASH in data and data.find(b"\\u") >= 0:
+            return None
+        edited = data
+        if self._strips and not choices and _is_object(getattr(facts, self._latest)):
             edited = b""
-        elif self._changes:
-            edited = self._changed(data, facts)
-        if edited is not None:
+        else:
+            for change in self._changes:
+                changed = change.make(edited, getattr(facts, change.name))
+                if changed is None:
+                    return None
+                edited = changed
+        for choice in choices or ():
+            index = choice.index
+            if choice.finish_reason or type(index) is not int or index not in tally.indexes:
+                tally.note(facts)
+                return edited
+        if facts.usage is UNSET or facts.usage is None:
+            tally.chunks += 1
+        else:
             tally.note(facts)
         return edited
 
-    def _changed(self, data: bytes, facts: Any) -> bytes | None:
-        if _BACKSLASH in data and data.find(b"\\u") >= 0:
-            return None
-        edited: bytes | None = data
-        for name, token, value in self._changes:
-            raw = getattr(facts, name)
-            if edited is not None:
-                edited = (
-                    _add(edited, token, value)
-                    if raw is UNSET
-                    else _replace(edited, token, raw, value)
-                )
-        return edited
+
+def _is_object(raw: Raw | UnsetType) -> bool:
+    return raw is not UNSET and bytes(raw)[:1] == b"{"
+
+
+def _is_done(data: bytes, tally: Tally) -> bool:
+    """Tell whether an event ends its stream, and take note of it."""
+    if data != DONE:
+        return False
+    tally.others += 1
+    tally.done = True
+    return True
 
 
 def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode:  # noqa: ARG001
@@ -527,10 +586,8 @@ class Reader:
             chunk = self.read(event)
             if chunk is None:
                 self.ready = False
-                if event == DONE:  # nothing is looked at that comes behind it
-                    self._tally.others += 1
-                    self._tally.done = True
-                    return chunks
+                if _is_done(event, self._tally):
+                    return chunks  # nothing is looked at that comes behind it
                 self._done = (chunks, at)
                 return None
             chunks.append(chunk)
@@ -561,13 +618,16 @@ def _is_plain_chunk(chunk: Any) -> bool:
     return chunk.choices is not UNSET and (chunk.error is None or chunk.error is UNSET)
 
 
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _cut_utf8(whole: bytes) -> tuple[list[bytes], bytes] | None:
-    if not whole.isascii():
-        try:
-            whole.decode()
-        except UnicodeDecodeError:
-            return None
-    return cut_plain(whole)
+    return cut_plain(whole) if whole.isascii() or _is_utf8(whole) else None
 
 
 @lru_cache(maxsize=256)
@@ -575,13 +635,12 @@ def _facts_decoder(table: Table, stays: tuple[bool, ...]) -> Callable[[bytes], A
     """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw."""
     items: dict[str, list[Any]] = {}
     fields: list[Any] = []
-    for path, role, kept in zip(table.paths, table.roles, stays, strict=True):
+    for path, kept in zip(table.paths, stays, strict=True):
         key, *below = path
         if below:
             items.setdefault(str(key), []).append((below[-1], Any, UNSET))
         else:
-            is_raw = role == LATEST or not kept
-            fields.append((key, Raw | UnsetType if is_raw else Any, UNSET))
+            fields.append((key, Any if kept else Raw | UnsetType, UNSET))
     for key, names in items.items():
         item = msgspec.defstruct("Item", names, gc=False)
         fields = [field for field in fields if field[0] != key]

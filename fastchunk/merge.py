@@ -41,22 +41,35 @@ def lists_of(chunk: Chunk) -> Lists:
     if not choices:
         return {}
     for choice in choices:
-        if choice.logprobs or (choice.delta and choice.delta.tool_calls):
-            found: Lists = {}
-            _find_lists(chunk, (), found)
-            return found
+        delta = choice.delta
+        if choice.logprobs or (delta and delta.tool_calls):
+            return _lists_below(choices)
     return {_CHOICES: choices[:]}
 
 
-def _find_lists(struct: Struct, place: Place, found: Lists) -> None:
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        if isinstance(value, Struct):
-            _find_lists(value, (*place, name), found)
-        elif isinstance(value, list) and value and isinstance(value[0], Struct):
-            found[(*place, name)] = value[:]
-            for index, item in enumerate(value):
-                _find_lists(item, (*place, name, index), found)
+def _lists_below(choices: list[wire.ChatCompletionResponseStreamChoice]) -> Lists:
+    found: Lists = {_CHOICES: choices[:]}
+    for index, choice in enumerate(choices):
+        delta, logprobs = choice.delta, choice.logprobs
+        if delta and delta.tool_calls:
+            found["choices", index, "delta", "tool_calls"] = delta.tool_calls[:]
+        if isinstance(logprobs, wire.ChatCompletionLogProbs):
+            _add_logprobs(logprobs, ("choices", index, "logprobs"), found)
+    return found
+
+
+def _add_logprobs(logprobs: wire.ChatCompletionLogProbs, place: Place, found: Lists) -> None:
+    for name in logprobs.__struct_fields__:
+        tokens = getattr(logprobs, name)
+        if _holds_structs(tokens):
+            found[(*place, name)] = tokens[:]
+            for index, token in enumerate(tokens):
+                if _holds_structs(token.top_logprobs):
+                    found[(*place, name, index, "top_logprobs")] = token.top_logprobs[:]
+
+
+def _holds_structs(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Struct)
 
 
 def merge(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
