@@ -102,7 +102,7 @@ class Relay:
 
     def _new_forwarder(self, max_event_size: int) -> Forwarder | None:
         """Build what forwards events without a decision of ours; None where it cannot."""
-        table = _forwarder_table(tuple(self._table.paths))
+        table = _forwarder_table(tuple(self._table.paths), self._strip_usage)
         if table is None:
             return None
         values: list[Value] = [*self._values, *_STAYING]
@@ -332,10 +332,11 @@ class Relay:
 
 
 @lru_cache(maxsize=256)
-def _forwarder_table(changed: tuple[Path, ...]) -> Table | None:
+def _forwarder_table(changed: tuple[Path, ...], strip_usage: bool) -> Table | None:  # noqa: ARG001, FBT001
     """Build the table of what is changed, and of what a forwarder decides by.
 
-    None where a change concerns what it decides by, or where there are too many.
+    None where a change concerns what it decides by, or where there are too many. Forwarders share
+    what a table has learned, so those that withhold usage have one of their own.
     """
     paths = [*changed, *_ROLES]
     if len(set(paths)) < len(paths) or len(paths) > MAX_PATHS:

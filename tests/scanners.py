@@ -20,7 +20,10 @@ MODULES = [import_module("fastchunk._scan"), _scan_py] if compiled else [_scan_p
 _USERS = [
     import_module(f"fastchunk.{name}") for name in "edit merge producer relay sse stream".split()
 ]
-_NAMES = ("Forwarder", "Reader", "Table", "cut_plain", "scan", "splice", "splice_values")
+_NAMES = (
+    *("Forwarder", "Reader", "Table"),
+    *("cut_plain", "plain_events", "scan", "splice", "splice_values"),
+)
 
 
 @contextmanager
@@ -31,12 +34,13 @@ def scanning(scanner: str) -> Iterator[None]:
             for module in _USERS:
                 for name, value in _replacements(module).items():
                     patch.setattr(module, name, value)
-        _forget_tables()
+        forget_tables()
         yield
-    _forget_tables()
+    forget_tables()
 
 
-def _forget_tables() -> None:
+def forget_tables() -> None:
+    """Forget the tables that were built, and with them what relays have learned."""
     for module in _USERS:
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):

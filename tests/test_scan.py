@@ -21,7 +21,6 @@ import fastchunk
 from fastchunk import EventTooLarge, InvalidChunk, Relay, scan, wire
 from fastchunk.edit import _edit_exactly
 from fastchunk.sse import BlockSplitter, blocks
-from fastchunk.stream import Observer
 from tests.fuzz import FRAGMENTS, cut, generated, mutated
 from tests.scanners import MODULES, SCANNERS, exact_relay
 from tests.streams import documents, recorded
@@ -452,29 +451,22 @@ def test_recorded_streams_leave_as_from_an_exact_relay(path: Path, options: dict
             assert outcome(Relay(**options), reads) == expected
 
 
-@pytest.fixture
-def observed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    found: list[bytes] = []
-    observe = Observer.observe
-
-    def noted(self: Observer, data: bytes, *arguments: Any, **options: Any) -> Any:
-        found.append(data)
-        return observe(self, data, *arguments, **options)
-
-    monkeypatch.setattr(Observer, "observe", noted)
-    return found
-
-
-def test_shapes_in_turn_are_known_up_to_sixteen(observed: list[bytes]) -> None:
-    for shapes, learns in ((2, True), (16, True), (17, False)):
-        del observed[:]
-        relay = Relay(set={"model": "alias"})
-        read = b"".join(event(index=n) for n in range(shapes))
-        for _ in range(5):
-            assert relay.feed(read) == read.replace(b'"m"', b'"alias"')
-        assert relay.chunks == 5 * shapes
-        forgetful = "compiled" not in SCANNERS or not learns
-        assert len(observed) == (5 * shapes if forgetful else shapes)
+@pytest.mark.parametrize(("shapes", "again"), [(2, 0), (272, 0), (273, 17)])
+def test_as_many_shapes_in_turn_are_known_as_there_is_room_for(
+    shapes: int, again: int, observed: list[bytes]
+) -> None:
+    """256 are shared with other relays, and 16 are a relay's own."""
+    relay = Relay(set={"model": "alias"})
+    read = b"".join(event(index=n) for n in range(shapes))
+    for _ in range(5):
+        assert relay.feed(read) == read.replace(b'"m"', b'"alias"')
+    assert relay.chunks == 5 * shapes
+    assert len(observed) == (shapes + 4 * again if "compiled" in SCANNERS else 0)
+    other = Relay(set={"model": "alias"})
+    del observed[:]
+    assert other.feed(read) == read.replace(b'"m"', b'"alias"')
+    assert other.feed(event(index=0)).startswith(b"data: ")
+    assert len(observed) == (max(0, shapes - 256) if "compiled" in SCANNERS else 0)
 
 
 @pytest.mark.parametrize(
@@ -595,9 +587,9 @@ def test_the_compiled_scanner_checks_its_arguments() -> None:
         forwarder.ready = True
         assert forwarder.feed(bytearray()) is None
         assert forwarder.feed(b"") == b""
-        forwarder.learn(True, False)  # nothing was left
+        forwarder.learn(True, False, set(), {})  # nothing was left
         assert forwarder.forward(b"data: {}\n\n", 0) == (b"", 0)
-        forwarder.learn(False, False)
+        forwarder.learn(False, False, set(), {})
         with pytest.raises(TypeError):
             module.splice(b"{}", module.Table([("a",)]), ["text"])
         with pytest.raises(AttributeError):
