@@ -332,7 +332,7 @@ class Relay:
 
 
 @lru_cache(maxsize=256)
-def _forwarder_table(changed: tuple[Path, ...], strip_usage: bool) -> Table | None:  # noqa: ARG001, FBT001
+def _forwarder_table(changed: tuple[Path, ...], strip_usage: bool) -> Table | None:  # noqa: ARG001
     """Build the table of what is changed, and of what a forwarder decides by.
 
     None where a change concerns what it decides by, or where there are too many. Forwarders share
