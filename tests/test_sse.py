@@ -234,7 +234,8 @@ def test_any_bytes_give_the_events_of_the_standard_as_soon_as_they_are_sure(
     assert seen == by_the_standard(sent.removesuffix(b"\r"))  # it may be half of a CRLF
     assert outcome(reads)[0] == by_the_standard(sent)
     whole = blocks(BlockSplitter().feed(sent))
-    counts = [len(by_the_standard(part)) for part in accumulate(whole, initial=b"")]
+    mark = BOM if sent.startswith(BOM) else b""  # which the splitter has removed
+    counts = [len(by_the_standard(part)) for part in accumulate(whole, initial=mark)]
     dispatched = [after > before for before, after in pairwise(counts)]
     assert [event.raw for event in fed] == list(compress(whole, dispatched))
 
