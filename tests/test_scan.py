@@ -564,6 +564,15 @@ def test_a_tally_begins_with_nothing(module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_a_guarded_decoder_leaves_to_the_other_one_what_is_not_harmless(module: ModuleType) -> None:
+    decode = module.guarded_decoder(json.loads, lambda data: ("otherwise", data))
+    for data in (b"\xff", b"{", bytearray(b"{}"), None, b"[" * 500, "é"):
+        assert decode(data) == ("otherwise", data)
+    for data in (b"[1]", "[1]", "[1]".encode()):
+        assert decode(data) in ([1], ("otherwise", data))
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_there_is_one_value_a_path(module: ModuleType) -> None:
     table = module.Table([("a",), ("b",)])
     for values in ([b"1"], [b"1", b"2", b"3"]):
