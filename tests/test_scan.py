@@ -240,6 +240,7 @@ def test_scanners_splice_as_the_exact_way_does(
         (b"{ }", ["a"], [b"3"], None),
         (b"{}", ["a/b"], [b"3"], None),
         (b'{"a":[1]}', ["a/7/b"], [b"3"], None),
+        (b'{"a":[{"b":1}]}', ["a/7/b"], [b"3"], None),
         (b'{"a":{}}', ["a/b"], [b"3"], None),
         (b'{"a":[[' + b"[" * 5000, ["a"], [b"3"], None),
     ],
