@@ -7,6 +7,7 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -95,6 +96,7 @@ def test_edit(data: bytes, changes: dict[str, Any], expected: bytes) -> None:
     assert edit(data, changes) == expected
     assert edit(bytearray(data), changes) == expected
     assert edit(memoryview(data), changes) == expected
+    assert edit(data, MappingProxyType(changes)) == expected
     assert exactly(data, changes) == expected
 
 

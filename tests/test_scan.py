@@ -239,6 +239,7 @@ def test_scanners_splice_as_the_exact_way_does(
         (b"{ }", ["a"], [b"3"], None),
         (b"{}", ["a/b"], [b"3"], None),
         (b'{"a":[1]}', ["a/7/b"], [b"3"], None),
+        (b'{"a":[{"b":1}]}', ["a/7/b"], [b"3"], None),
         (b'{"a":{}}', ["a/b"], [b"3"], None),
         (b'{"a":[[' + b"[" * 5000, ["a"], [b"3"], None),
     ],
@@ -553,6 +554,15 @@ COMPILED = MODULES[:-1]
 def test_a_tally_begins_with_nothing(module: ModuleType) -> None:
     tally = module.Tally()
     assert (tally.chunks, tally.others, tally.usage_data) == (0, 0, None)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_guarded_decoder_leaves_to_the_other_one_what_is_not_harmless(module: ModuleType) -> None:
+    decode = module.guarded_decoder(json.loads, lambda data: ("otherwise", data))
+    for data in (b"\xff", b"{", bytearray(b"{}"), None, b"[" * 500, "é"):
+        assert decode(data) == ("otherwise", data)
+    for data in (b"[1]", "[1]", b"[1]"):
+        assert decode(data) in ([1], ("otherwise", data))
 
 
 @pytest.mark.parametrize("module", MODULES)

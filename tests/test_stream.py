@@ -344,10 +344,14 @@ def test_nothing_is_repeated_after_the_end_or_over_the_limit() -> None:
     stream = ChunkStream(wire)
     assert len(stream.feed(events(A) + events(A, A, b"[DONE]"))) == 3
     assert stream.feed(events(A)) == []
-    small = ChunkStream(wire, max_event_size=200)
-    assert len(small.feed(events(A, b"x" * 300))) == 1
-    with pytest.raises(EventTooLarge):
-        small.feed(events(A))
+    for before in ([], [events(A)], [events(A), events(A)]):
+        small = ChunkStream(wire, max_event_size=200)
+        for read in before:
+            assert len(small.feed(read)) == 1
+        assert len(small.feed(events(A, b"x" * 300))) == 1
+        for _ in range(2):
+            with pytest.raises(EventTooLarge):
+                small.feed(events(A))
 
 
 @pytest.mark.parametrize("name", ["content", "reasoning", "reasoning_content"])
