@@ -133,6 +133,7 @@ class Upstream:
         self._script = script
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
+        self._closing = False
         self.received: list[Received] = []
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._accepting = threading.Thread(target=self._accept)
@@ -141,7 +142,7 @@ class Upstream:
     def _accept(self) -> None:
         while True:
             accepted, _ = self._listening.accept()
-            if not self._listening.getblocking():
+            if self._closing:
                 accepted.close()
                 return
             thread = threading.Thread(target=self._serve, args=(Connection(accepted),))
@@ -158,7 +159,7 @@ class Upstream:
 
     def close(self) -> None:
         port = self._listening.getsockname()[1]
-        self._listening.setblocking(False)
+        self._closing = True
         socket.create_connection(("127.0.0.1", port)).close()
         self._accepting.join()
         self._listening.close()
