@@ -17,6 +17,7 @@ The whole order of the path is here: cut into blocks, look (`on_chunk`), change 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -76,6 +77,7 @@ class Relay:
         on_chunk: OnChunk | None = None,
         max_event_size: int = MAX_EVENT_SIZE,
     ) -> None:
+        max_event_size = min(max_event_size, sys.maxsize)  # which is as good as no limit
         self.truncated = False
         """Whether the stream stopped before it was complete; known after `close`."""
         if on_chunk is not None and not callable(on_chunk):

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     )
 
     compiled: bool
+    """Whether the compiled scanner is in use."""
 else:
     implementation: Any = _scan_py
     if os.environ.get("FASTCHUNK_PURE") != "1":

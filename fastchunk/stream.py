@@ -19,6 +19,7 @@ each event is decoded once, and the observer takes note of what it says.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, overload
@@ -213,6 +214,7 @@ class ChunkStream(Generic[C]):
         """Whether the stream stopped before it was complete; known after `close`."""
         self.faulty = False
         """Whether there are errors among what `take` has returned last."""
+        max_event_size = min(max_event_size, sys.maxsize)  # which is as good as no limit
         decode = getattr(family, "decode", None)
         if not callable(decode):
             raise TypeError(f"family must be a module with a decode function, not {family!r}")

@@ -6,7 +6,6 @@ Out: a gateway that runs until it is told to stop.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -44,13 +43,12 @@ def run(
         raise typer.BadParameter("give either --upstream URL or --demo")
     # Imported here: the other commands need neither the gateway's extra nor the time it takes.
     try:
-        from fastchunk.gateway import Settings, serve  # noqa: PLC0415
-        from fastchunk.gateway.server import with_keys  # noqa: PLC0415
+        from fastchunk.gateway import Settings, serve, with_keys  # noqa: PLC0415
     except ImportError as error:
         sys.exit(f"fastchunk: {error}")
     try:
         settings = Settings(upstream=upstream or "http://demo.invalid", **options)
-        settings = with_keys(settings, os.environ)
+        settings = with_keys(settings)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     _check_host(host)

@@ -31,7 +31,7 @@ from ._failure import Failure
 from .app import Gateway, MakeRelay, OnAnswer, create_app
 from .settings import Settings, with_keys
 
-__all__ = ["running", "serve", "with_keys"]
+__all__ = ["running", "serve"]
 
 log: logging.Logger = logging.getLogger("fastchunk.gateway")
 

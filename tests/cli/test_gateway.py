@@ -124,7 +124,9 @@ def test_the_real_gateway() -> None:
             assert more, f"the log ended after {log!r}"
             log += more
         url = f"{running[1].decode()}/v1/chat/completions"
-        request = urllib.request.Request(url, b'{"model":"demo","stream":true}')  # noqa: S310
+        body = b'{"model":"demo","messages":[],"stream":true}'
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(url, body, headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
             stream = response.read()
         popen.terminate()
