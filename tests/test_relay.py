@@ -132,7 +132,7 @@ def test_no_event_that_says_nothing_new_is_decoded(
 
 
 def test_no_event_that_says_nothing_new_is_decoded_wherever_reads_are_cut(
-    observed: list[bytes],
+    scanner: str, observed: list[bytes]
 ) -> None:
     relays = [Relay(), Relay(set={"model": "alias"})]
     for relay in relays:
