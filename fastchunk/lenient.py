@@ -38,7 +38,7 @@ class Misshapen(Exception):
     def __init__(self, loc: Loc, reason: str) -> None:
         super().__init__(loc, reason)
         self.loc = loc
-        self.reason = reason[:1].lower() + reason[1:].partition(" - at `")[0]
+        self.reason: str = reason[:1].lower() + reason[1:].partition(" - at `")[0]
 
 
 class _NoStruct(Misshapen):

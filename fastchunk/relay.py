@@ -78,7 +78,7 @@ class Relay:
         max_event_size: int = MAX_EVENT_SIZE,
     ) -> None:
         max_event_size = min(max_event_size, sys.maxsize)  # which is as good as no limit
-        self.truncated = False
+        self.truncated: bool = False
         """Whether the stream stopped before it was complete; known after `close`."""
         if on_chunk is not None and not callable(on_chunk):
             raise TypeError(f"on_chunk must be callable, not {type(on_chunk).__name__}")

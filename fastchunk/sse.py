@@ -93,16 +93,16 @@ class BlockSplitter:
 
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self._limit = max_event_size
-        self.pending = bytearray()
+        self.pending: bytearray = bytearray()
         """The unfinished block."""
         self._by_lines = False  # whether the pending bytes are gone through line by line
         self._line = 0  # where in them the line begins that is not complete yet
         self._searched = 0  # before here is no line end that is not known
         self._opening = True  # whether that line is the first of its block
         self._started = False  # whether it is known if the stream begins with a byte order mark
-        self.settled = False
+        self.settled: bool = False
         """Whether a read begins with a block, and nothing special is going on."""
-        self.failed = False
+        self.failed: bool = False
         """Whether a block was too large, so that the next call raises."""
 
     @property

@@ -70,9 +70,12 @@ class Observer(Tally):
     It decodes each event as a chunk or, where `whole_chunks` is false, only what it needs itself.
     """
 
+    chunks: int
+    others: int
+
     def __init__(self, *, whole_chunks: bool) -> None:
         super().__init__()
-        self.invalid = 0
+        self.invalid: int = 0
         self.error: Any = None
         self.faults: list[FastchunkError] = []
         """What iterators raise, in order; whoever reads them empties the list."""
@@ -210,9 +213,9 @@ class ChunkStream(Generic[C]):
 
         Raises `TypeError` for what is no family.
         """
-        self.truncated = False
+        self.truncated: bool = False
         """Whether the stream stopped before it was complete; known after `close`."""
-        self.faulty = False
+        self.faulty: bool = False
         """Whether there are errors among what `take` has returned last."""
         max_event_size = min(max_event_size, sys.maxsize)  # which is as good as no limit
         decode = getattr(family, "decode", None)

@@ -354,8 +354,6 @@ class ChoiceFacts(Struct, gc=False):
     index: Integer = UNSET
     finish_reason: Text = UNSET
 
-    index_or = ChatCompletionResponseStreamChoice.index_or
-
 
 class Facts(Struct, gc=False):
     """What a relay has to know of an event: a chunk without what it can pass on unread.

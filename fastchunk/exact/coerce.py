@@ -86,8 +86,8 @@ class Problems:
 
     def __init__(self, *, from_json: bool, want_all: bool = False) -> None:
         self.found: list[tuple[Loc, str]] = []
-        self.from_json = from_json
-        self.want_all = want_all
+        self.from_json: bool = from_json
+        self.want_all: bool = want_all
 
     def add(self, loc: Loc, kind: str) -> Any:
         """Note an error; return `INVALID` if all are wanted, else raise `Refused`."""
