@@ -106,7 +106,7 @@ class EventTooLarge(FastchunkError):
 
 
 class TruncatedStream(FastchunkError):
-    """The stream stopped before it was complete."""
+    """The stream stopped before it was complete, was empty, or was not an event stream."""
 
     data: bytes
     """The unfinished block at the end of the stream; empty if the stream stopped between two."""

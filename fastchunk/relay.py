@@ -126,7 +126,10 @@ class Relay:
 
     @property
     def invalid(self) -> int:
-        """How many could not be decoded. They are forwarded, and `on_chunk` did not see them."""
+        """How many could not be decoded. `on_chunk` did not see them.
+
+        `set`, `drop` and `strip_usage` still change those that are chunks.
+        """
         return self._seen.invalid
 
     @property
@@ -141,7 +144,7 @@ class Relay:
 
     @property
     def usage(self) -> wire.UsageInfo | None:
-        """The last usage that came, also if it was stripped."""
+        """The last usage object that came, also if it was stripped; None if none came."""
         return self._seen.usage
 
     @property

@@ -14,7 +14,7 @@ block at a time, and what it returns for a block belongs to that block's place.
     ...     print(item.event, item.offset, item.fault and item.fault.message)
     1 0 None
     2 22 not a JSON document: Input data was truncated
-    None 31 the stream ended before it was complete
+    None 31 the stream stopped before it was complete
 """
 
 from __future__ import annotations
@@ -85,13 +85,22 @@ class Reading:
         try:
             for data in reads:
                 self._beginning += data[: _MAX_BEGINNING - len(self._beginning)]
-                yield from map(self._take, blocks(self._splitter.feed(data)))
+                yield from map(self._take, self._cut(self._splitter.feed(data)))
             completed, rest = self._splitter.close()
         except EventTooLarge as error:
             yield self._fail(error)
             return
-        yield from map(self._take, blocks(completed))
+        yield from map(self._take, self._cut(completed))
+        if rest and not self.size and self._beginning.startswith(BOM):
+            rest = BOM + rest
         yield from self._end(rest)
+
+    def _cut(self, whole: bytes) -> list[bytes]:
+        """Cut whole blocks; the input's first one gets the mark back that belongs to it."""
+        found = blocks(whole)
+        if found and not self.size and self._beginning.startswith(BOM):
+            found[0] = BOM + found[0]
+        return found
 
     def _take(self, block: bytes) -> Item:
         lines = _end_lines_with_lf(block)

@@ -47,7 +47,7 @@ ODDITIES = [
     (b"data: x\n\n" * 2,
      [f"{BAD_JSON} JSON is malformed: invalid character (byte 0)"] * 2),
     (b'data: {"choices":{}}\n\n',
-     ["problem: invalid-chunk: choices: expected `array`, got `object`"]),
+     ["problem: invalid-chunk: choices: expected `array | null`, got `object`"]),
     (format_event(CHUNK[:-1] + b',"a":1,"a":2,"b":1,"b":2,"a":3}'),
      ["note: duplicate-key: a comes more than once in an object",
       "note: duplicate-key: b comes more than once in an object",

@@ -232,7 +232,7 @@ def test_the_views_exclude_each_other() -> None:
         (b"data: {\n\n" + DONE, "event 4, byte {}: not a JSON document: Input data was truncated"),
         (
             b'data: {"cho\n',
-            "byte {}: the stream ended before it was complete, in the middle of 'data: {{\"cho\\n'",
+            "byte {}: the stream stopped before it was complete, in the middle of 'data: {{\"cho\\n'",
         ),
     ],
 )
@@ -245,7 +245,7 @@ def test_errors_go_to_standard_error(data: bytes, message: str) -> None:
 def test_an_unfinished_chunk_at_the_end_counts_but_does_not_complete() -> None:
     result = run("read", "-", data=ENCODER.content("Hi")[:-1])
     assert result.stdout == "Hi\n"
-    assert "the stream ended before it was complete" in result.stderr
+    assert "the stream stopped before it was complete" in result.stderr
 
 
 def test_an_event_that_is_too_large() -> None:

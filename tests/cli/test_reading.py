@@ -112,7 +112,7 @@ def test_garbage(command: str) -> None:
     for data, problem in (
         (garbage, "the input is not an event stream; it begins with '\\x00\\x01"),
         (garbage + b"\n\n" + garbage, "the input is not an event stream"),
-        (b"data: " + garbage + b"\n\n", "the stream ended before it was complete"),
+        (b"data: " + garbage + b"\n\n", "the stream stopped before it was complete"),
     ):
         result = run(command, "-", data=data)
         assert result.exit_code == 1
