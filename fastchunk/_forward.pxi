@@ -35,7 +35,7 @@ cdef At compare(const Like* like, At p, At end, Shifts* shifts) noexcept nogil:
     one is, a string or a number. So the document is JSON as the other one is, with the same keys.
     """
     cdef At a = like.data, a_end = a + like.length, q
-    cdef const Free* free = like.free
+    cdef const Free* free = &like.free[0]
     cdef const Free* last = free + like.free_count
     cdef Py_ssize_t same
     cdef int32_t at, by = 0

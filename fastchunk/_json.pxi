@@ -125,7 +125,9 @@ cdef inline At digits(At p) noexcept nogil:
     cdef At begin = p
     while 0x30 <= p[0] <= 0x39:
         p += 1
-    return NULL if p == begin else p
+    if p == begin:
+        return NULL
+    return p
 
 
 cdef At number(At p) noexcept nogil:
