@@ -606,6 +606,29 @@ def test_the_compiled_scanner_checks_its_arguments() -> None:
             module.Table([(5,)])
 
 
+def test_tallies_take_note_of_the_same() -> None:
+    documents = [
+        b'{"choices":[{"index":0,"finish_reason":null}],"usage":null}',
+        b'{"choices":[{"index":1,"finish_reason":"stop"},{"finish_reason":""}]}',
+        b'{"choices":[{"finish_reason":"length"},{"index":1}],"usage":{"prompt_tokens":1}}',
+        b'{"choices":[],"usage":{"prompt_tokens":2,"cost":1.10}}',
+        b'{"choices":null,"usage":[]}',
+        b'{"object":"chat.completion.chunk","usage":5}',
+        b'{"choices":[{"index":[2],"finish_reason":{"no":"text"}}]}',
+    ]
+    for decode in (wire.decode, wire.decode_facts):
+        found = []
+        for module in MODULES:
+            tally = module.Tally()
+            for document in documents:
+                tally.note(decode(document))
+            usage = wire.decode_usage(tally.usage_data)
+            assert usage.prompt_tokens == 2
+            found.append((tally.chunks, tally.indexes, tally.finish_reasons, bytes(usage.cost)))
+            assert (tally.others, tally.done) == (0, False)
+        assert found == [(7, {0, 1}, {0: "length", 1: "stop"}, b"1.10")] * len(MODULES)
+
+
 class Below(msgspec.Struct):
     value: int
 

@@ -232,7 +232,8 @@ def test_the_views_exclude_each_other() -> None:
         (b"data: {\n\n" + DONE, "event 4, byte {}: not a JSON document: Input data was truncated"),
         (
             b'data: {"cho\n',
-            "byte {}: the stream stopped before it was complete, in the middle of 'data: {{\"cho\\n'",
+            "byte {}: the stream stopped before it was complete, "
+            "in the middle of 'data: {{\"cho\\n'",
         ),
     ],
 )
