@@ -22,7 +22,7 @@ from fastchunk import EventTooLarge, InvalidChunk, Relay, scan, wire
 from fastchunk.edit import _edit_exactly
 from fastchunk.sse import BlockSplitter, blocks
 from tests.fuzz import FRAGMENTS, cut, generated, mutated
-from tests.scanners import MODULES, SCANNERS, exact_relay
+from tests.scanners import MODULES, SCANNERS, exact_relay, scanning
 from tests.streams import documents, recorded
 
 SEVERAL = settings(max_examples=200, deadline=None)
@@ -490,6 +490,21 @@ def test_events_that_are_too_much_to_compare_are_scanned(tail: str, observed: li
         assert relay.feed(read) == read.replace(b'"m"', b'"alias"')
     assert relay.chunks == 10
     assert not observed or "compiled" not in SCANNERS
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
+def test_what_an_odd_event_says_is_not_learned_of_the_one_before_it(scanner: str) -> None:
+    """The error's facts take as many bytes of a signature as those of the known events."""
+    plain = b'data: {"choices":[{"index":0}]%b}\n\n'
+    error = b'data: {"error":"%b"}\n\n' % (b"x" * 16)
+    odd = b'data: {"choices":[{"index":0,\ndata: "finish_reason":"stop"}]}\n\n'
+    with scanning(scanner):
+        relay = Relay()
+        for read in (plain % b"", error, odd + plain % b',"x":true' + odd):
+            relay.feed(read)
+        other = Relay()
+        other.feed(plain % b"" + error)
+        assert (other.chunks, other.error, other.finish_reasons) == (1, "x" * 16, {})
 
 
 @pytest.mark.parametrize("path", ["object", "usage"])
