@@ -493,6 +493,15 @@ def test_events_that_are_too_much_to_compare_are_scanned(tail: str, observed: li
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
+def test_a_number_that_begins_as_an_earlier_one_is_replaced_whole(scanner: str) -> None:
+    with scanning(scanner):
+        relay = Relay(set={"created": 5})
+        for number in ("1", "12", "1", "1.5", "1e3"):
+            for read in (event(head=f'"created":{number}'), event(head=f'"created":{number} ')):
+                assert relay.feed(read) == read.replace(f":{number}".encode(), b":5", 1)
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
 def test_what_an_odd_event_says_is_not_learned_of_the_one_before_it(scanner: str) -> None:
     """The error's facts take as many bytes of a signature as those of the known events."""
     plain = b'data: {"choices":[{"index":0}]%b}\n\n'
