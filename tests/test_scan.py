@@ -553,6 +553,19 @@ def test_one_event_over_the_limit_in_a_read_after_good_ones(options: dict[str, A
             relay.feed(read)
 
 
+@pytest.mark.parametrize("scanner", SCANNERS)
+def test_an_event_over_the_limit_behind_one_that_is_withheld(scanner: str) -> None:
+    usage = event(tail=',"usage":{}').replace(b'"choices":[{', b'"choices":[],"x":[{')
+    with scanning(scanner):
+        relay = Relay(strip_usage=True, max_event_size=200)
+        relay.feed(event())
+        relay.feed(usage)
+        assert relay.feed(usage + event(f'"{"x" * 300}"')) == b""
+        for _ in range(2):
+            with pytest.raises(EventTooLarge):
+                relay.feed(event())
+
+
 def test_the_latest_usage_is_kept_wherever_it_stands() -> None:
     for usage, kept in (("5", None), ("[1]", None), ('"x"', None), ("true", None)):
         relay = Relay()
