@@ -155,6 +155,7 @@ cdef class Forwarder:
         cdef Known* known
         cdef uint8_t* data
         cdef int i
+        cdef tuple said = (indexes, reasons)  # made first: it may run a finalizer, or another thread
         if self.unknown_length <= 0:
             return
         data = <uint8_t*>PyMem_Malloc(self.unknown_length)
@@ -163,7 +164,7 @@ cdef class Forwarder:
         memcpy(data, self.unknown, self.unknown_length)
         known = self.table.new_shared()
         if known != NULL:
-            self.table.said.append((indexes, reasons))
+            self.table.said.append(said)
             self.noted[self.table.shared_count] = True
             self.table.shared_count += 1
         else:
@@ -172,7 +173,7 @@ cdef class Forwarder:
                 if self.like[i].known == MAX_SHARED + self.own_next:
                     self.like[i].length = 0
             PyMem_Free(known.data)
-            self.said[self.own_next] = indexes, reasons
+            self.said[self.own_next] = said
             self.own_next = (self.own_next + 1) % MAX_OWN
             self.own_count = min(self.own_count + 1, MAX_OWN)
         known.data, known.length = data, self.unknown_length
@@ -199,7 +200,6 @@ cdef class Forwarder:
     cdef int _find_known(self, Walk* walk) noexcept:
         cdef uint64_t value
         cdef int i
-        self.unknown_length = walk.signature_length
         if walk.signature_length <= 0:
             return -1
         value = hash_of(walk.signature, walk.signature_length)
@@ -210,6 +210,7 @@ cdef class Forwarder:
             if self.own[i].hash == value and is_signed(&self.own[i], walk):
                 return MAX_SHARED + i
         memcpy(self.unknown, walk.signature, walk.signature_length)
+        self.unknown_length = walk.signature_length
         return -1
 
     cdef Like* _remember(self, Walk* walk, At p, At end, int known) noexcept:

@@ -104,7 +104,7 @@ cdef class Reader:
                 if is_done(block.data, block.data_end):
                     self.tally.others += 1
                     self.tally.done, self.ready = True, False
-                    p = end  # nothing is looked at that comes behind it
+                    p = block.next  # what comes behind it may be unfinished, or too large
                     break
                 if block.event != NULL or memchr(block.data, c'\r', block.data_end - block.data):
                     break

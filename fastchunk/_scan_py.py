@@ -289,7 +289,7 @@ def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
 class _Change:
     """What becomes of a key's value.
 
-    A stream's events begin alike. Where one begins as an earlier one did, up to the value's end,
+    A stream's events begin alike. Where one begins as an earlier one did, up to what ends the value,
     the key is there as it was in that one; and it is the only one if its text does not come again.
     """
 
@@ -324,9 +324,10 @@ class _Change:
             return _remove(before, rest)
         if self.value == old:
             return data
-        self.came = b"%b%b:%b" % (before, token, old)
-        self.left = b"%b%b:%b" % (before, token, self.value)
-        return self.left + rest
+        behind = rest[:1]  # what follows is a part of it, or a longer number would begin alike
+        self.came = b"%b%b:%b%b" % (before, token, old, behind)
+        self.left = b"%b%b:%b%b" % (before, token, self.value, behind)
+        return self.left + rest[1:]
 
 
 @lru_cache(maxsize=256)

@@ -187,14 +187,14 @@ class Relay:
         """Take a read that was not forwarded quickly, or only up to some place in it."""
         if self._failure is not None:
             raise self._failure
-        begun, self._settled = b"", False
+        begun, at, self._settled = b"", 0, False
         if self._forwarder is not None:
             begun, at = self._forwarder.rest()
             data = data[at:] if at else data
         try:
             whole = self._splitter.feed(data)
         except EventTooLarge:
-            if begun:
+            if at:
                 return begun  # the next call raises
             raise
         out = self._forward(whole) if whole else b""

@@ -270,13 +270,14 @@ class ChunkStream(Generic[C]):
     def _take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Take a read that was not taken quickly, or only up to some place in it."""
         items: list[C | FastchunkError] = []
+        at = 0
         if self._reader is not None:
             items, at = self._reader.rest()
             data = data[at:] if at else data
         try:
             whole = self._splitter.feed(data)
         except EventTooLarge:
-            if items:
+            if at:
                 return items  # the next call raises
             raise
         if whole:

@@ -22,7 +22,7 @@ from fastchunk import EventTooLarge, InvalidChunk, Relay, scan, wire
 from fastchunk.edit import _edit_exactly
 from fastchunk.sse import BlockSplitter, blocks
 from tests.fuzz import FRAGMENTS, cut, generated, mutated
-from tests.scanners import MODULES, SCANNERS, exact_relay
+from tests.scanners import MODULES, SCANNERS, exact_relay, scanning
 from tests.streams import documents, recorded
 
 SEVERAL = settings(max_examples=200, deadline=None)
@@ -492,6 +492,30 @@ def test_events_that_are_too_much_to_compare_are_scanned(tail: str, observed: li
     assert not observed or "compiled" not in SCANNERS
 
 
+@pytest.mark.parametrize("scanner", SCANNERS)
+def test_a_number_that_begins_as_an_earlier_one_is_replaced_whole(scanner: str) -> None:
+    with scanning(scanner):
+        relay = Relay(set={"created": 5})
+        for number in ("1", "12", "1", "1.5", "1e3"):
+            for read in (event(head=f'"created":{number}'), event(head=f'"created":{number} ')):
+                assert relay.feed(read) == read.replace(f":{number}".encode(), b":5", 1)
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
+def test_what_an_odd_event_says_is_not_learned_of_the_one_before_it(scanner: str) -> None:
+    """The error's facts take as many bytes of a signature as those of the known events."""
+    plain = b'data: {"choices":[{"index":0}]%b}\n\n'
+    error = b'data: {"error":"%b"}\n\n' % (b"x" * 16)
+    odd = b'data: {"choices":[{"index":0,\ndata: "finish_reason":"stop"}]}\n\n'
+    with scanning(scanner):
+        relay = Relay()
+        for read in (plain % b"", error, odd + plain % b',"x":true' + odd):
+            relay.feed(read)
+        other = Relay()
+        other.feed(plain % b"" + error)
+        assert (other.chunks, other.error, other.finish_reasons) == (1, "x" * 16, {})
+
+
 @pytest.mark.parametrize("path", ["object", "usage"])
 def test_long_facts_are_never_learned(path: str) -> None:
     relay, exact = Relay(), exact_relay()
@@ -527,6 +551,19 @@ def test_one_event_over_the_limit_in_a_read_after_good_ones(options: dict[str, A
     for read in (long, event(), event() * 2):
         with pytest.raises(EventTooLarge):
             relay.feed(read)
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
+def test_an_event_over_the_limit_behind_one_that_is_withheld(scanner: str) -> None:
+    usage = event(tail=',"usage":{}').replace(b'"choices":[{', b'"choices":[],"x":[{')
+    with scanning(scanner):
+        relay = Relay(strip_usage=True, max_event_size=200)
+        relay.feed(event())
+        relay.feed(usage)
+        assert relay.feed(usage + event(f'"{"x" * 300}"')) == b""
+        for _ in range(2):
+            with pytest.raises(EventTooLarge):
+                relay.feed(event())
 
 
 def test_the_latest_usage_is_kept_wherever_it_stands() -> None:

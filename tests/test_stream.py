@@ -354,6 +354,27 @@ def test_nothing_is_repeated_after_the_end_or_over_the_limit() -> None:
                 small.feed(events(A))
 
 
+@pytest.mark.parametrize("before", [[], [events(A)]], ids=["first", "quick"])
+@pytest.mark.parametrize("family", [wire, models])
+def test_what_comes_behind_the_end_counts_in_one_read_as_in_several(
+    family: Any, before: list[bytes]
+) -> None:
+    end = events(b"[DONE]")
+    for rest, truncated in ((b"data: {", True), (events(A), False), (b"", False), (b"\r", False)):
+        for reads in ([end + rest], [end, rest]):
+            stream: ChunkStream[Any] = ChunkStream(family)
+            for read in [*before, *reads]:
+                stream.feed(read)
+            assert stream.close() == []
+            assert (stream.done, stream.truncated) == (True, truncated)
+    small: ChunkStream[Any] = ChunkStream(family, max_event_size=200)
+    for read in before:
+        small.feed(read)
+    assert small.feed(end + b"data: " + b"x" * 300) == []
+    with pytest.raises(EventTooLarge):
+        small.feed(b"x")
+
+
 @pytest.mark.parametrize("name", ["content", "reasoning", "reasoning_content"])
 @pytest.mark.parametrize("family", [wire, models])
 def test_a_text_that_a_family_may_not_know(family: Any, name: str) -> None:
