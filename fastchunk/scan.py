@@ -2,8 +2,8 @@
 
 In:  one JSON document as bytes, and a table of paths.
 Out: where each named value begins and ends; or the document with some of them changed.
-Cost: compiled, about a nanosecond for a byte and a half; in Python, one msgspec decode and a search for
-each value that is named.
+Cost: compiled, about a nanosecond for a byte and a half; in Python, one msgspec decode and a search
+for each value that is named.
 
 There are two scanners with one interface. `_scan` is compiled, from Cython; where it was not built,
 or where the environment variable `FASTCHUNK_PURE` is `1`, `_scan_py` takes its place. What one of
