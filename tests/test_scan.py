@@ -502,6 +502,19 @@ def test_a_number_that_begins_as_an_earlier_one_is_replaced_whole(scanner: str) 
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize(
+    "key", ["x-y", "a b", "", "1", "x.y", "\u2028", 'a"b', "a\\b", "__init__", "__dict__", "changed_0"]
+)
+def test_any_key_is_set_and_dropped(key: str, scanner: str) -> None:
+    member = f",{json.dumps(key, ensure_ascii=False)}:"
+    reads = [event(tail=tail) for tail in (f'{member}"old"', "", f'{member}"other"') * 2]
+    for options in ({"set": {key: "new"}}, {"drop": [key]}):
+        expected = outcome(exact_relay(**options), reads)
+        with scanning(scanner):
+            assert outcome(Relay(**options), reads) == expected
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
 def test_what_an_odd_event_says_is_not_learned_of_the_one_before_it(scanner: str) -> None:
     """The error's facts take as many bytes of a signature as those of the known events."""
     plain = b'data: {"choices":[{"index":0}]%b}\n\n'
