@@ -537,15 +537,20 @@ class Forwarder:
                 if changed is None:
                     return None
                 edited = changed
+        says = facts.usage is not UNSET and facts.usage is not None
         for choice in choices or ():
-            index = choice.index
-            if choice.finish_reason or type(index) is not int or index not in tally.indexes:
-                tally.note(facts)
-                return edited
-        if facts.usage is UNSET or facts.usage is None:
-            tally.chunks += 1
-        else:
+            index, reason = choice.index, choice.finish_reason
+            if type(index) is not int and index is not UNSET:
+                return None  # the exact way may know it as an integer: 1.0 is one
+            if reason is not None:
+                if type(reason) is not str and reason is not UNSET:
+                    return None
+                says = True
+            says = says or index not in tally.indexes
+        if says:
             tally.note(facts)
+        else:
+            tally.chunks += 1
         return edited
 
 

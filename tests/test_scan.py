@@ -515,6 +515,25 @@ def test_any_key_is_set_and_dropped(key: str, scanner: str) -> None:
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize("options", [{}, {"set": {"model": "alias"}}])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"index":0', f'"index":{index}')
+        for index in ("1.0", "1e0", "-0", "null", "true", '"1"', "9" * 20, "1.5", "[]")
+    ]
+    + [("null}", f"{reason}}}") for reason in ("5", "false", "0", "{}", '""', '"a"')],
+)
+def test_indexes_and_reasons_of_all_kinds(
+    old: str, new: str, options: dict[str, Any], scanner: str
+) -> None:
+    finished = event().replace(b"null}", b'"stop"}')
+    reads = [finished, event(tail=',"x":1').replace(old.encode(), new.encode()), finished]
+    with scanning(scanner):
+        assert outcome(Relay(**options), reads) == outcome(exact_relay(**options), reads)
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
 def test_what_an_odd_event_says_is_not_learned_of_the_one_before_it(scanner: str) -> None:
     """The error's facts take as many bytes of a signature as those of the known events."""
     plain = b'data: {"choices":[{"index":0}]%b}\n\n'
