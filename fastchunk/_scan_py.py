@@ -294,8 +294,9 @@ def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
 class _Change:
     """What becomes of a key's value.
 
-    A stream's events begin alike. Where one begins as an earlier one did, up to what ends the value,
-    the key is there as it was in that one; and it is the only one if its text does not come again.
+    A stream's events begin alike. Where one begins as an earlier one did, up to what is behind the
+    value, the key is there as it was in that one; and it is the only one if its text does not come
+    again.
     """
 
     __slots__ = ("came", "left", "name", "token", "value")
@@ -518,11 +519,10 @@ class Forwarder:
 
     def _forward_one(self, data: bytes) -> bytes | None:
         """Return an event's data as it leaves, empty if it is withheld; None if it is not taken."""
-        tally = self._tally
         try:
             facts = self._decode(data)
         except (msgspec.DecodeError, RecursionError):
-            return data if _is_done(data, tally) else None
+            return data if _is_done(data, self._tally) else None
         choices, error = facts.choices, facts.error
         if choices is UNSET or not (error is UNSET or error is None):
             return None
@@ -537,21 +537,26 @@ class Forwarder:
                 if changed is None:
                     return None
                 edited = changed
+        return edited if self._note(facts) else None
+
+    def _note(self, facts: Any) -> bool:
+        """Take note of a chunk; False if there is a value in it that is not of the usual type."""
+        tally = self._tally
         says = facts.usage is not UNSET and facts.usage is not None
-        for choice in choices or ():
+        for choice in facts.choices or ():
             index, reason = choice.index, choice.finish_reason
             if type(index) is not int and index is not UNSET:
-                return None  # the exact way may know it as an integer: 1.0 is one
+                return False  # the exact way may know it as an integer: 1.0 is one
             if reason is not None:
                 if type(reason) is not str and reason is not UNSET:
-                    return None
+                    return False
                 says = True
             says = says or index not in tally.indexes
         if says:
             tally.note(facts)
         else:
             tally.chunks += 1
-        return edited
+        return True
 
 
 def _is_object(raw: Raw | UnsetType) -> bool:

@@ -503,7 +503,8 @@ def test_a_number_that_begins_as_an_earlier_one_is_replaced_whole(scanner: str) 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
 @pytest.mark.parametrize(
-    "key", ["x-y", "a b", "", "1", "x.y", "\u2028", 'a"b', "a\\b", "__init__", "__dict__", "changed_0"]
+    "key",
+    ["x-y", "a b", "", "1", "x.y", "\u2028", 'a"b', "a\\b", "__init__", "__dict__", "changed_0"],
 )
 def test_any_key_is_set_and_dropped(key: str, scanner: str) -> None:
     member = f",{json.dumps(key, ensure_ascii=False)}:"
