@@ -78,6 +78,11 @@ class Table:
         self.roles = list(roles or [PLAIN] * len(self.paths))
         self.ways = [_way_to(path) for path in self.paths]
         """How `splice` finds each path; None where it does not try."""
+        self.names = [
+            f"changed_{number}" if role == PLAIN else str(path[0])
+            for number, (path, role) in enumerate(zip(self.paths, self.roles, strict=True))
+        ]
+        """What a `Forwarder` calls each path's first key: those that it changes are any strings."""
 
 
 class Tally:
@@ -289,8 +294,8 @@ def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
 class _Change:
     """What becomes of a key's value.
 
-    A stream's events begin alike. Where one begins as an earlier one did, up to what ends the
-    value, the key is there as it was in that one; and it is the only one if its text does not come
+        A stream's events begin alike. Where one begins as an earlier one did, up to what is behind the
+        value, the key is there as it was in that one; and it is the only one if its text does not come
     again.
     """
 
@@ -426,23 +431,23 @@ class Forwarder:
         """Whether a read begins with a block."""
         self._tally = tally
         self._limit = limit
-        self._decode = _facts_decoder(table, tuple(value is ... for value in values))
         self._changes: list[_Change] = []
         self._latest, self._strips = "", False
-        for path, role, way, value in zip(
-            table.paths, table.roles, table.ways, values, strict=True
+        self._usable = True
+        for name, role, way, value in zip(
+            table.names, table.roles, table.ways, values, strict=True
         ):
             if role == LATEST:
-                self._latest, self._strips = str(path[0]), value is None
+                self._latest, self._strips = name, value is None
             if value is ... or way is None:
                 self._usable = self._usable and value is ...
             else:
-                self._changes.append(_Change(str(path[0]), way.token, value))
+                self._changes.append(_Change(name, way.token, value))
+        if self._usable:
+            self._decode = _facts_decoder(table, tuple(value is ... for value in values))
         self._plain: tuple[list[bytes], bytes] | None = None
         self._position = 0
         self._done = (b"", 0)
-
-    _usable = True
 
     def feed(self, data: object) -> bytes | None:
         """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
@@ -482,7 +487,8 @@ class Forwarder:
         first, forward = self._position, self._forward_one
         position = first
         left, same = [], True
-        for data in found[first:] if first else found:
+        while position < len(found):
+            data = found[position]
             edited = forward(data)
             if edited is None:
                 break
@@ -513,11 +519,10 @@ class Forwarder:
 
     def _forward_one(self, data: bytes) -> bytes | None:
         """Return an event's data as it leaves, empty if it is withheld; None if it is not taken."""
-        tally = self._tally
         try:
             facts = self._decode(data)
         except (msgspec.DecodeError, RecursionError):
-            return data if _is_done(data, tally) else None
+            return data if _is_done(data, self._tally) else None
         choices, error = facts.choices, facts.error
         if choices is UNSET or not (error is UNSET or error is None):
             return None
@@ -532,16 +537,26 @@ class Forwarder:
                 if changed is None:
                     return None
                 edited = changed
-        for choice in choices or ():
-            index = choice.index
-            if choice.finish_reason or type(index) is not int or index not in tally.indexes:
-                tally.note(facts)
-                return edited
-        if facts.usage is UNSET or facts.usage is None:
-            tally.chunks += 1
-        else:
+        return edited if self._note(facts) else None
+
+    def _note(self, facts: Any) -> bool:
+        """Take note of a chunk; False if there is a value in it that is not of the usual type."""
+        tally = self._tally
+        says = facts.usage is not UNSET and facts.usage is not None
+        for choice in facts.choices or ():
+            index, reason = choice.index, choice.finish_reason
+            if type(index) is not int and index is not UNSET:
+                return False  # the exact way may know it as an integer: 1.0 is one
+            if reason is not None:
+                if type(reason) is not str and reason is not UNSET:
+                    return False
+                says = True
+            says = says or index not in tally.indexes
+        if says:
             tally.note(facts)
-        return edited
+        else:
+            tally.chunks += 1
+        return True
 
 
 def _is_object(raw: Raw | UnsetType) -> bool:
@@ -637,14 +652,16 @@ def _facts_decoder(table: Table, stays: tuple[bool, ...]) -> Callable[[bytes], A
     """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw."""
     items: dict[str, list[Any]] = {}
     fields: list[Any] = []
-    for path, kept in zip(table.paths, stays, strict=True):
+    keys: dict[str, str] = {}
+    for name, path, kept in zip(table.names, table.paths, stays, strict=True):
         key, *below = path
         if below:
-            items.setdefault(str(key), []).append((below[-1], Any, UNSET))
+            items.setdefault(name, []).append((below[-1], Any, UNSET))
         else:
-            fields.append((key, Any if kept else Raw | UnsetType, UNSET))
+            keys[name] = str(key)
+            fields.append((name, Any if kept else Raw | UnsetType, UNSET))
     for key, names in items.items():
         item = msgspec.defstruct("Item", names, gc=False)
         fields = [field for field in fields if field[0] != key]
         fields.append((key, list[item] | UnsetType | None, UNSET))  # type: ignore[valid-type]
-    return msgspec.json.Decoder(msgspec.defstruct("Facts", fields, gc=False)).decode
+    return msgspec.json.Decoder(msgspec.defstruct("Facts", fields, rename=keys, gc=False)).decode

@@ -512,10 +512,10 @@ def splice_values(bytes data not None, Table table not None, dict values not Non
     """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
     cdef Change changes[MAX_PATHS]
     cdef int slot = 0
-    cdef list held = []
-    if table.nodes == NULL or len(values) != table.path_count:
+    cdef list held = [], new = list(values.values())  # encoding one may change the dict
+    if table.nodes == NULL or len(new) != table.path_count:
         return None
-    for value in values.values():
+    for value in new:
         if value is drop:
             changes[slot] = Change(REMOVE, NULL, 0)
         else:

@@ -231,12 +231,12 @@ class Relay:
         seen, at = self._seen, 0
         while True:
             out, at = forwarder.forward(whole, at)
-            self._ready.append(out)
+            self._make_ready(out)
             if at == len(whole):
                 return
             block, chunks = block_at(whole, at), seen.chunks
             left = self._forward_block(block)
-            self._ready.append(left)
+            self._make_ready(left)
             if seen.last is not None:
                 said = Tally()
                 said.note(seen.last)
@@ -245,7 +245,12 @@ class Relay:
             at += len(block)
 
     def _forward_blocks(self, whole: bytes) -> None:
-        self._ready.extend(map(self._forward_block, blocks(whole)))
+        for block in blocks(whole):
+            self._make_ready(self._forward_block(block))
+
+    def _make_ready(self, out: bytes) -> None:
+        if out:
+            self._ready.append(out)
 
     def _look_quickly(self, data: bytes | bytearray | memoryview) -> bytes | None:
         """Take a read of events of the usual shape, if a block begins where it does."""
@@ -288,7 +293,7 @@ class Relay:
         The line of a byte order mark in the middle of a stream is no data line. If it opens the
         client's stream, where one mark is ignored, another one is put before it.
         """
-        is_first = not (self._written or any(self._ready))
+        is_first = not (self._written or self._ready)
         return BOM + block if is_first and block.startswith(BOM) else block
 
     def _take_ready(self) -> bytes:

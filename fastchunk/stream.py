@@ -283,7 +283,9 @@ class ChunkStream(Generic[C]):
         if whole:
             self._take_blocks(whole, items)
         if self._reader is not None:
-            self._reader.ready = self._splitter.idle and not self._seen.done
+            # Up to the first event, how the stream begins is kept.
+            begun = self._seen.events > 0
+            self._reader.ready = begun and self._splitter.idle and not self._seen.done
         self.faulty = any(isinstance(item, FastchunkError) for item in items)
         return items
 

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -271,3 +272,24 @@ def test_recorded_events_change_in_one_place(stream: Path) -> None:
 def test_what_is_empty_keeps_its_white_space(data: bytes) -> None:
     assert edit(data, {"x": DROP}) == edit(data, {"/x": DROP}) == data
     assert edit(b'{"a": [ ], "b": 1}', {"/b": DROP}) == b'{"a": [ ]}'
+
+
+def test_a_value_that_changes_the_changes_as_it_is_encoded() -> None:
+    @dataclass
+    class Value:
+        x: int = 1
+
+    def replace_one(_: Value) -> int:
+        if len(names) < 1000:
+            del changes[names[-1]]
+            names.append(f"n{len(names)}")
+            changes[names[-1]] = value
+        return 1
+
+    value, names = Value(), ["k"]
+    Value.x = property(replace_one)  # type: ignore[assignment]
+    changes: dict[str, Any] = dict.fromkeys(map(str, range(2000)))  # so that there is room
+    for name in list(changes):
+        del changes[name]
+    changes["k"] = value
+    assert edit(b'{"a":1}', changes) == b'{"a":1,"k":{"x":1}}'

@@ -1099,6 +1099,18 @@ def test_no_depth_of_an_error_makes_the_relay_fail() -> None:
             assert (relay.events, relay.chunks) == (2, 1)
 
 
+def test_withheld_events_are_not_gone_through_again() -> None:
+    seen: list[int] = []
+
+    def hide(_: Any) -> Any:
+        seen.append(len(relay._ready))
+        return DROP
+
+    relay = Relay(on_chunk=hide)
+    assert relay.feed((b": c\nevent: x\n" + chunk()) * 9) == b": c\n" * 9
+    assert seen == list(range(1, 10))
+
+
 def test_a_dropped_first_block_takes_its_byte_order_mark_along() -> None:
     raw = b"\xef\xbb\xbf" + chunk() + chunk()
     assert relayed([raw], on_chunk=lambda _: DROP)[0] == b""

@@ -502,6 +502,39 @@ def test_a_number_that_begins_as_an_earlier_one_is_replaced_whole(scanner: str) 
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize(
+    "key",
+    ["x-y", "a b", "", "1", "x.y", "\u2028", 'a"b', "a\\b", "__init__", "__dict__", "changed_0"],
+)
+def test_any_key_is_set_and_dropped(key: str, scanner: str) -> None:
+    member = f",{json.dumps(key, ensure_ascii=False)}:"
+    reads = [event(tail=tail) for tail in (f'{member}"old"', "", f'{member}"other"') * 2]
+    for options in ({"set": {key: "new"}}, {"drop": [key]}):
+        expected = outcome(exact_relay(**options), reads)
+        with scanning(scanner):
+            assert outcome(Relay(**options), reads) == expected
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize("options", [{}, {"set": {"model": "alias"}}])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"index":0', f'"index":{index}')
+        for index in ("1.0", "1e0", "-0", "null", "true", '"1"', "9" * 20, "1.5", "[]")
+    ]
+    + [("null}", f"{reason}}}") for reason in ("5", "false", "0", "{}", '""', '"a"')],
+)
+def test_indexes_and_reasons_of_all_kinds(
+    old: str, new: str, options: dict[str, Any], scanner: str
+) -> None:
+    finished = event().replace(b"null}", b'"stop"}')
+    reads = [finished, event(tail=',"x":1').replace(old.encode(), new.encode()), finished]
+    with scanning(scanner):
+        assert outcome(Relay(**options), reads) == outcome(exact_relay(**options), reads)
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
 def test_what_an_odd_event_says_is_not_learned_of_the_one_before_it(scanner: str) -> None:
     """The error's facts take as many bytes of a signature as those of the known events."""
     plain = b'data: {"choices":[{"index":0}]%b}\n\n'
@@ -661,7 +694,8 @@ def test_tallies_take_note_of_the_same() -> None:
                 tally.note(decode(document))
             usage = wire.decode_usage(tally.usage_data)
             assert usage.prompt_tokens == 2
-            found.append((tally.chunks, tally.indexes, tally.finish_reasons, bytes(usage.cost)))
+            cost = msgspec.json.encode(usage.cost)
+            found.append((tally.chunks, tally.indexes, tally.finish_reasons, cost))
             assert (tally.others, tally.done) == (0, False)
         assert found == [(7, {0, 1}, {0: "length", 1: "stop"}, b"1.10")] * len(MODULES)
 

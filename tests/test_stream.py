@@ -354,6 +354,12 @@ def test_nothing_is_repeated_after_the_end_or_over_the_limit() -> None:
                 small.feed(events(A))
 
 
+def test_how_a_stream_begins_is_known_after_an_empty_read() -> None:
+    for reads in ([b"event: x\n\n"], [b"", b"event: x\n\n"], [b"\xef\xbb\xbf", b"event: x\n\n"]):
+        with pytest.raises(TruncatedStream, match="the stream stopped before it was complete"):
+            list(iter_chunks(reads))
+
+
 @pytest.mark.parametrize("before", [[], [events(A)]], ids=["first", "quick"])
 @pytest.mark.parametrize("family", [wire, models])
 def test_what_comes_behind_the_end_counts_in_one_read_as_in_several(
