@@ -294,8 +294,8 @@ def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
 class _Change:
     """What becomes of a key's value.
 
-        A stream's events begin alike. Where one begins as an earlier one did, up to what is behind the
-        value, the key is there as it was in that one; and it is the only one if its text does not come
+    A stream's events begin alike. Where one begins as an earlier one did, up to what is behind the
+    value, the key is there as it was in that one; and it is the only one if its text does not come
     again.
     """
 
