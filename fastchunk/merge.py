@@ -32,6 +32,7 @@ Lists: TypeAlias = dict[Place, list[Any]]
 """The items of every list of Structs in a chunk, by its place: as they were when handed out."""
 
 _CHOICES = ("choices",)
+_HANDED_CONTENT = ("choices", 0)  # no list is there: it is where the only choice's content is kept
 _CONTENT = table_of(("/choices/0/delta/content",))
 
 
@@ -44,6 +45,8 @@ def lists_of(chunk: Chunk) -> Lists:
         delta = choice.delta
         if choice.logprobs or (delta and delta.tool_calls):
             return _lists_below(choices)
+    if delta and len(choices) == 1:
+        return {_CHOICES: choices[:], _HANDED_CONTENT: [delta.content]}
     return {_CHOICES: choices[:]}
 
 
@@ -79,12 +82,12 @@ def merge(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
     Raises `InvalidChunk` where a value that was put in has no JSON form.
     """
     try:
-        before = wire.decode(data)
-        if before == chunk:
-            return data
         candidate = _with_content(data, chunk, lists)
         if candidate is not None and wire.decode(candidate) == chunk:
             return candidate
+        before = wire.decode(data)
+        if before == chunk:
+            return data
         changes = _Changes(_Source(data, lists), ()).between(before, chunk)
         return edit(data, changes) if changes else data
     except (InvalidChunk, RecursionError):
@@ -92,14 +95,16 @@ def merge(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
 
 
 def _with_content(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
-    """Put the content of a chunk's only choice into its data, where it is plain which one it is."""
-    handed, choices = lists.get(_CHOICES, ()), chunk.choices
-    if type(choices) is not list or len(choices) != 1 or len(handed) != 1:
+    """Put the new content of a chunk's only choice into its data, where it is plain where."""
+    handed, choices = lists.get(_HANDED_CONTENT), chunk.choices
+    if handed is None or type(choices) is not list or len(choices) != 1:
         return None
-    if choices[0] is not handed[0] or type(choices[0].delta) is not wire.DeltaMessage:
+    if choices[0] is not lists[_CHOICES][0] or type(choices[0].delta) is not wire.DeltaMessage:
         return None
     content = choices[0].delta.content
-    return splice(data, _CONTENT, [encode_tree(content)]) if type(content) is str else None
+    if type(content) is not str or content == handed[0]:
+        return None
+    return splice(data, _CONTENT, [encode_tree(content)])
 
 
 class _Source:
