@@ -228,7 +228,7 @@ class UsageInfo(Model, kw_only=True):
 
 
 class ChatCompletionStreamResponse(Model, kw_only=True):
-    """One chunk of a streamed chat completion."""
+    """One chunk of a streamed chat completion, in the mirror of Ray Serve's model."""
 
     id: str = field(default_factory=lambda: f"chatcmpl-{_make_request_id()}")
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -276,6 +276,11 @@ def _validator(model: type[M]) -> Callable[[object], M]:
 
 
 decode: Callable[[Data], ChatCompletionStreamResponse] = _decoder(ChatCompletionStreamResponse)
+"""Decode one JSON document into the mirror's chunk, as Pydantic's lax mode does.
+
+Takes bytes, a bytearray, a memoryview or a str, and keeps no reference to it. Raises `InvalidChunk`
+for data that is not a chunk, `TypeError` for anything else.
+"""
 
 
 # --- pickle -------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ class UsageInfo(Struct, kw_only=True, gc=False):
 
 
 class ChatCompletionStreamResponse(Struct, kw_only=True, gc=False):
-    """One chunk of a streamed chat completion, or the error that a server sends in its place."""
+    """One chunk as servers send it, in three states, or the error that one sends in its place."""
 
     id: Text = UNSET
     object: Text = UNSET
@@ -332,6 +332,12 @@ decode: Callable[[Data], ChatCompletionStreamResponse] = codec.tolerant_decoder(
         DeltaFunctionCall,
     },
 )
+"""Decode one JSON document of any OpenAI-compatible server into the three-state chunk.
+
+Takes bytes, a bytearray, a memoryview or a str; the result keeps no reference to a buffer that may
+change. Raises `InvalidChunk` for data that is no JSON object of this shape, `TypeError` for what is
+no data.
+"""
 
 decode_utf8: Callable[[bytes], ChatCompletionStreamResponse] = json.Decoder(
     ChatCompletionStreamResponse
