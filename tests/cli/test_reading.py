@@ -152,3 +152,11 @@ def test_memory_does_not_grow_with_the_stream(monkeypatch: pytest.MonkeyPatch) -
         held(50)
         grown = held(1050) - held(50)
     assert grown < len(events) * 1000 / 2  # far less than the data alone
+
+
+def test_an_unfinished_block_behind_a_mark_is_where_it_is_said_to_be() -> None:
+    raw = b'\xef\xbb\xbfdata: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n'
+    (item,) = Reading().items([raw[:2], raw[2:]])
+    assert (item.offset, item.block) == (0, raw)
+    assert item.chunk is not None
+    assert item.unfinished

@@ -251,9 +251,10 @@ def _logging() -> Iterator[None]:
     """Leave logging as it was; `serve` sets it up for a process of its own."""
     loggers = [
         logging.getLogger(name)
-        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "fastchunk.gateway")
+        for name in ("", "uvicorn", "uvicorn.error", "uvicorn.access", "fastchunk.gateway")
     ]
     before = [(one.handlers[:], one.level, one.propagate) for one in loggers]
+    loggers[0].handlers.clear()  # other libraries put theirs there as they are imported
     yield
     for one, state in zip(loggers, before, strict=True):
         one.handlers[:], one.propagate = state[0], state[2]
