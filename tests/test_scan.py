@@ -745,8 +745,10 @@ def test_the_environment_and_the_build_decide_which_scanner_is_used(
     for value in ("0", "", "yes"):
         monkeypatch.setenv("FASTCHUNK_PURE", value)
         again = _loaded_again()
-        assert again.compiled is (importlib.util.find_spec("fastchunk._scan") is not None)
-        assert again.scan is MODULES[0].scan
+        is_built = importlib.util.find_spec("fastchunk._scan") is not None
+        assert again.compiled is is_built
+        module = importlib.import_module("fastchunk._scan") if is_built else MODULES[-1]
+        assert again.scan is module.scan
     monkeypatch.setenv("FASTCHUNK_PURE", "1")
     pure = _loaded_again()
     monkeypatch.delenv("FASTCHUNK_PURE")
