@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 import fastchunk
 import fastchunk.gateway
+from fastchunk import cli
 from fastchunk.cli import main
 from fastchunk.cli.app import app
 
-from .harness import ROOT, run
+from .harness import run
 
-COMMANDS = ROOT / "fastchunk" / "cli"
+COMMANDS = Path(cli.__file__).parent
 
 
 def test_the_version() -> None:
