@@ -66,7 +66,8 @@ def put_read(data: bytes, rng: random.Random) -> None:
             out, at = forwarder.forward(data, at)
             assert values is CHANGES or out == data[at - len(out) : at]
             # Pass by what was left, which is one event for a relay, and let others like it pass.
-            forwarder.learn(rng.random() < 0.8, values is CHANGES and rng.random() < 0.1)
+            is_withheld = values is CHANGES and rng.random() < 0.1
+            forwarder.learn(rng.random() < 0.8, is_withheld, {0}, {0: "stop"})
             end = data.find(b"\n\n", at)
             at = len(data) if end < 0 else end + 2
         forwarder.ready = True

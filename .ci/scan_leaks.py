@@ -43,7 +43,7 @@ def learn(n: int) -> None:
     forwarder = _scan.Forwarder(TABLE, [b"%d" % n, None, ..., ...], _scan.Tally(), 1 << 20)
     for read in READS[:18]:
         forwarder.forward(read, 0)
-        forwarder.learn(is_chunk=True, is_withheld=bool(n & 1))
+        forwarder.learn(is_chunk=True, is_withheld=bool(n & 1), indexes={0}, reasons={})
 
 
 def forward(n: int) -> None:
@@ -52,7 +52,7 @@ def forward(n: int) -> None:
     while at < len(read):
         _, at = FORWARDER.forward(read, at)
         if at < len(read):
-            FORWARDER.learn(is_chunk=True, is_withheld=False)
+            FORWARDER.learn(is_chunk=True, is_withheld=False, indexes={0}, reasons={})
             at = read.index(b"\n\n", at) + 2
 
 
