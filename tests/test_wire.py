@@ -292,7 +292,7 @@ def test_another_shape_is_invalid_and_named(data: bytes, loc: Any, reason: str) 
     assert caught.value.data == data
 
 
-DEEP = b"[" * 5000 + b"]" * 5000
+DEEP = b"[" * 100_000 + b"]" * 100_000  # deeper than any CPython goes
 
 
 @pytest.mark.parametrize(
