@@ -126,7 +126,7 @@ class Observer(Tally):
             self._fail(_own_error(error))
         else:
             self.last = decoded
-        if decoded.choices is UNSET and decoded.object != "chat.completion.chunk":
+        if not _is_chunk(decoded):
             self.others += 1
             if event == "error" and not has_error:
                 self.last = None
@@ -173,10 +173,13 @@ _decode_shape = tolerant_decoder(_Shape)
 
 def _is_chunk_event(data: bytes) -> bool:
     try:
-        shape = _decode_shape(data)
+        return _is_chunk(_decode_shape(data))
     except InvalidChunk:
         return False
-    return shape.choices is not UNSET or shape.object == "chat.completion.chunk"
+
+
+def _is_chunk(decoded: Observed | _Shape) -> bool:
+    return decoded.choices is not UNSET or decoded.object == "chat.completion.chunk"
 
 
 def _own_error(error: Any) -> Any:
