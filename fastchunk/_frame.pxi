@@ -95,6 +95,10 @@ def plain_events(bytes whole not None, make not None):
     return cut_data(whole, False, make) if PyBytes_GET_SIZE(whole) else None
 
 
+cdef inline bint is_error(At p, At end) noexcept nogil:
+    return end - p == 5 and memcmp(p, "error", 5) == 0
+
+
 cdef inline bint is_done(At p, At end) noexcept nogil:
     return end - p == 6 and memcmp(p, "[DONE]", 6) == 0
 

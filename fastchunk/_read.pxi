@@ -48,13 +48,16 @@ cdef class Reader:
     """Decodes chunks that ask for no decision, up to `[DONE]`."""
 
     cdef Tally tally
-    cdef object decode, done
+    cdef object decode, done, silent
     cdef Py_ssize_t limit, at
     cdef public bint ready
 
-    def __cinit__(self, decode, Tally tally not None, Py_ssize_t limit):
-        """Take a decode function for UTF-8, of chunks in which what is absent is `UNSET`."""
-        self.decode, self.tally, self.limit = decode, tally, limit
+    def __cinit__(self, decode, Tally tally not None, Py_ssize_t limit, frozenset silent=None):
+        """Take a decode function for UTF-8, in which what is absent is `UNSET`.
+
+        `silent` are the types of events that say nothing of their stream; None: it decodes chunks.
+        """
+        self.decode, self.tally, self.limit, self.silent = decode, tally, limit, silent
         self.ready = False
         self.done = []
 
@@ -86,6 +89,11 @@ cdef class Reader:
             return None
         try:
             chunk = self.decode(data)
+            if self.silent is not None:
+                if type(chunk) not in self.silent:
+                    return None
+                self.tally.chunks += 1
+                return chunk
             error = chunk.error
             if chunk.choices is UNSET or not (error is None or error is UNSET):
                 return None
@@ -106,7 +114,9 @@ cdef class Reader:
                     self.tally.done, self.ready = True, False
                     p = block.next  # what comes behind it may be unfinished, or too large
                     break
-                if block.event != NULL or memchr(block.data, c'\r', block.data_end - block.data):
+                if block.event != NULL and is_error(block.event, block.event_end):
+                    break
+                if memchr(block.data, c'\r', block.data_end - block.data):
                     break
                 chunk = self.read(
                     PyBytes_FromStringAndSize(

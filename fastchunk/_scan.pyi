@@ -5,6 +5,7 @@ from ._scan_py import Decode, Made, Path, Value
 
 class Table:
     paths: list[Path]
+    roles: list[int]
     def __init__(self, paths: Sequence[Path], roles: Sequence[int] | None = None) -> None: ...
 
 class Tally:
@@ -32,7 +33,13 @@ class Forwarder:
 
 class Reader:
     ready: bool
-    def __init__(self, decode: Callable[[bytes], Any], tally: Tally, limit: int) -> None: ...
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        tally: Tally,
+        limit: int,
+        silent: frozenset[type] | None = None,
+    ) -> None: ...
     def feed(self, data: object) -> list[Any] | None: ...
     def rest(self) -> tuple[list[Any], int]: ...
     def read(self, data: bytes) -> Any: ...

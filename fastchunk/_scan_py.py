@@ -55,9 +55,10 @@ class Way(NamedTuple):
     token: bytes
 
 
-PLAIN, FACT, LATEST = range(3)
-"""What a `Forwarder` makes of a path's value: nothing; a fact, so that events with other facts are
-left to the caller; something of which the latest object is kept, with only its kind as a fact."""
+PLAIN, FACT, LATEST, IN_PLACE = range(4)
+"""What a path's value is to its table: nothing special; a fact, so that a `Forwarder` leaves events
+with other facts to its caller; something of which the latest object is kept, with only its kind as
+a fact; something that is changed where it is, and never added."""
 
 Made = TypeVar("Made")
 Decode = TypeVar("Decode", bound=Callable[..., Any])
@@ -73,13 +74,13 @@ class Table:
     """Paths to look for."""
 
     def __init__(self, paths: Iterable[Path], roles: Sequence[int] | None = None) -> None:
-        """Take the paths; `roles` say what a `Forwarder` makes of each: `PLAIN`, or as it says."""
+        """Take the paths, and the role of each; without roles all of them are `PLAIN`."""
         self.paths = list(paths)
         self.roles = list(roles or [PLAIN] * len(self.paths))
         self.ways = [_way_to(path) for path in self.paths]
         """How `splice` finds each path; None where it does not try."""
         self.names = [
-            f"changed_{number}" if role == PLAIN else str(path[0])
+            f"changed_{number}" if role in {PLAIN, IN_PLACE} else str(path[0])
             for number, (path, role) in enumerate(zip(self.paths, self.roles, strict=True))
         ]
         """What a `Forwarder` calls each path's first key: those that it changes are any strings."""
@@ -242,9 +243,9 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
         if values.count(...) == len(values):
             _decode_nothing(data)  # which is to be an object all the same
         edited = data
-        for way, value in zip(table.ways, values, strict=True):
+        for way, role, value in zip(table.ways, table.roles, values, strict=True):
             if value is not ...:
-                one = way and _splice_one(edited, way, value)
+                one = way and _splice_one(edited, way, value, adds=role != IN_PLACE)
                 if one is None:
                     return None
                 edited = one
@@ -272,7 +273,7 @@ class _Nothing(msgspec.Struct, gc=False):
 _decode_nothing = msgspec.json.Decoder(_Nothing).decode
 
 
-def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
+def _splice_one(data: bytes, way: Way, value: bytes | None, *, adds: bool) -> bytes | None:
     raw = way.decode(data)
     for step in way.steps:
         if step is None:
@@ -282,13 +283,15 @@ def _splice_one(data: bytes, way: Way, value: bytes | None) -> bytes | None:
         else:
             raw = UNSET
         if raw is UNSET:
+            if not adds:
+                return data
             return None if way.parents else _add(data, way.token, value)
     for parent in way.parents:
         if data.count(parent) != 1:
             return None
     if value is None and way.parents:
         return None
-    return _Change("", way.token, value).make(data, raw)
+    return _Change("", way.token, value, adds=adds).make(data, raw)
 
 
 class _Change:
@@ -299,12 +302,13 @@ class _Change:
     again.
     """
 
-    __slots__ = ("came", "left", "name", "token", "value")
+    __slots__ = ("adds", "came", "left", "name", "token", "value")
 
-    def __init__(self, name: str, token: bytes, value: bytes | None) -> None:
+    def __init__(self, name: str, token: bytes, value: bytes | None, *, adds: bool) -> None:
         self.name = name
         self.token = token
         self.value = value
+        self.adds = adds
         self.came = self.left = b""
 
     def make(self, data: bytes, raw: Raw | UnsetType) -> bytes | None:
@@ -313,7 +317,7 @@ class _Change:
         if came and data.startswith(came) and data.find(token, len(came)) < 0:
             return self.left + data[len(came) :]
         if isinstance(raw, UnsetType):
-            return _add(data, token, self.value)
+            return _add(data, token, self.value) if self.adds else data
         return self._learn(data, raw)
 
     def _learn(self, data: bytes, raw: Raw) -> bytes | None:
@@ -433,7 +437,8 @@ class Forwarder:
         self._limit = limit
         self._changes: list[_Change] = []
         self._latest, self._strips = "", False
-        self._usable = True
+        # What is no table of chat's is left to the caller, event by event.
+        self._usable = ("choices",) in table.paths and ("error",) in table.paths
         for name, role, way, value in zip(
             table.names, table.roles, table.ways, values, strict=True
         ):
@@ -442,7 +447,7 @@ class Forwarder:
             if value is ... or way is None:
                 self._usable = self._usable and value is ...
             else:
-                self._changes.append(_Change(name, way.token, value))
+                self._changes.append(_Change(name, way.token, value, adds=role != IN_PLACE))
         if self._usable:
             self._decode = _facts_decoder(table, tuple(value is ... for value in values))
         self._plain: tuple[list[bytes], bytes] | None = None
@@ -580,13 +585,23 @@ def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode:  # noqa: ARG001
 class Reader:
     """Decodes chunks that ask for no decision, up to `[DONE]`."""
 
-    def __init__(self, decode: Callable[[bytes], Any], tally: Tally, limit: int) -> None:
-        """Take a decode function for UTF-8, of chunks in which what is absent is `UNSET`."""
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        tally: Tally,
+        limit: int,
+        silent: frozenset[type] | None = None,
+    ) -> None:
+        """Take a decode function for UTF-8, in which what is absent is `UNSET`.
+
+        `silent` are the types of events that say nothing of their stream; None: it decodes chunks.
+        """
         self.ready = False
         """Whether a read begins with a block."""
         self._decode = decode
         self._tally = tally
         self._limit = limit
+        self._silent = silent
         self._done: tuple[list[Any], int] = ([], 0)
 
     def feed(self, data: object) -> list[Any] | None:
@@ -624,6 +639,11 @@ class Reader:
             chunk = self._decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
+        if self._silent is not None:
+            if type(chunk) not in self._silent:
+                return None
+            self._tally.chunks += 1
+            return chunk
         if not _is_plain_chunk(chunk):
             return None
         self._tally.note(chunk)

@@ -1,7 +1,7 @@
 # One pass over a document: proves that it is JSON, and finds what a table of paths names.
 
 cdef enum Role:
-    PLAIN, FACT, LATEST
+    PLAIN, FACT, LATEST, IN_PLACE
 
 cdef enum Action:
     KEEP_IT, REPLACE, REMOVE, ADD
@@ -314,8 +314,8 @@ cdef class Table:
 
     cdef Node* nodes
     cdef int node_count, path_count
-    cdef uint64_t roots, nested  # the paths of one step, and of several
-    cdef readonly list paths
+    cdef uint64_t roots, nested, in_place  # the paths of one step, of several, never added
+    cdef readonly list paths, roles
     cdef list names  # what the nodes point into
     cdef list keys  # the last step of each path, encoded
     # What is learned stays, so that a number says the same to every forwarder.
@@ -326,6 +326,7 @@ cdef class Table:
     def __cinit__(self, paths, roles=None):
         cdef int slot, node
         self.paths, self.names, self.keys, self.said = list(paths), [], [], []
+        self.roles = list(roles or [PLAIN] * len(self.paths))
         if len(paths) > MAX_PATHS:
             return  # every document is one for the exact path
         self.nodes = <Node*>PyMem_Malloc((sum(map(len, paths)) + 1) * sizeof(Node))
@@ -339,6 +340,8 @@ cdef class Table:
             self.nodes[node].slot = slot
             if roles is not None:
                 self.nodes[node].role = roles[slot]
+                if roles[slot] == IN_PLACE:
+                    self.in_place |= <uint64_t>1 << slot
             if len(path) == 1:
                 self.roots |= <uint64_t>1 << slot
             else:
@@ -410,7 +413,7 @@ cdef class Table:
     cdef bint add_missing(self, Walk* walk, At end) noexcept nogil:
         """Add what is missing at the end of the root; `end` is behind its brace."""
         cdef int slot
-        cdef uint64_t missing = ~walk.found
+        cdef uint64_t missing = ~(walk.found | self.in_place)
         for slot in range(self.path_count):
             if not missing >> slot & 1 or walk.changes[slot].action == KEEP_IT:
                 continue

@@ -26,7 +26,7 @@ import msgspec
 from ._scan_py import Member, list_members, scan_once, skip_gap
 from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
-from .scan import Path, Table, splice, splice_values
+from .scan import IN_PLACE, Path, Table, splice, splice_values
 
 __all__ = [
     "DROP",
@@ -84,14 +84,14 @@ def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
     except (RecursionError, UnicodeEncodeError):
         edited = None  # the exact way says of which value
     if edited is None:
-        return _edit_exactly(data, table.paths, encode_changes(changes))
+        return _edit_exactly(data, table, encode_changes(changes))
     return edited
 
 
 def edit_encoded(data: bytes, table: Table, values: Sequence[bytes | None]) -> bytes:
     """Do what `edit` does, with a table of the changes' names and their encoded values."""
     edited = splice(data, table, values)
-    return _edit_exactly(data, table.paths, values) if edited is None else edited
+    return _edit_exactly(data, table, values) if edited is None else edited
 
 
 def encode_changes(changes: Changes) -> list[bytes | None]:
@@ -141,7 +141,7 @@ class _Node(dict[str, Any]):
     """The changes below one object or array, by key or index: a `_Node`, `DROP`, or new text."""
 
 
-def _edit_exactly(data: bytes, paths: Iterable[Path], values: Iterable[bytes | None]) -> bytes:
+def _edit_exactly(data: bytes, table: Table, values: Iterable[bytes | None]) -> bytes:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -153,15 +153,32 @@ def _edit_exactly(data: bytes, paths: Iterable[Path], values: Iterable[bytes | N
             raise _invalid("more than one JSON document", (), data)
         if text[begin] != "{":
             raise _invalid("expected an object", (), data)
-        edited = _rewrite(text, begin, _tree(paths, values), (), data)
+        changes = [
+            (path, value)
+            for path, role, value in zip(table.paths, table.roles, values, strict=True)
+            if role != IN_PLACE or _is_there(text, begin, path)
+        ]
+        edited = _rewrite(text, begin, _tree(changes), (), data)
     except (json.JSONDecodeError, RecursionError) as error:
         raise _invalid("not a JSON document", (), data) from error
     return (text[:begin] + edited + text[end:]).encode()
 
 
-def _tree(paths: Iterable[Path], values: Iterable[bytes | None]) -> _Node:
+def _is_there(text: str, begin: int, path: Path) -> bool:
+    """Tell whether a path leads to a value below the object that begins at `begin`."""
+    for step in path:
+        if text[begin] not in "{[":
+            return False
+        found = {member.key: member.value for member in list_members(text, begin)[0]}
+        begin = found.get(str(step), -1)
+        if begin < 0:
+            return False
+    return True
+
+
+def _tree(changes: Iterable[tuple[Path, bytes | None]]) -> _Node:
     root = _Node()
-    for path, value in zip(paths, values, strict=True):
+    for path, value in changes:
         node = root
         *parents, last = map(str, path)
         for step in parents:

@@ -14,6 +14,7 @@ a list of parts, is written anew as a whole if anything in it differs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from msgspec import UNSET, Raw, Struct
@@ -75,17 +76,21 @@ def _holds_structs(value: object) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], Struct)
 
 
-def merge(data: bytes, chunk: Chunk, lists: Lists) -> bytes:
+def merge(
+    data: bytes, chunk: Any, lists: Lists, decode: Callable[[bytes], Any] = wire.decode
+) -> bytes:
     """Return the data that says what the chunk says; itself, if it does already.
+
+    `decode` is the function that the chunk was decoded with.
 
     Where the data is nested deeper than the interpreter lets an edit go, the chunk is encoded anew.
     Raises `InvalidChunk` where a value that was put in has no JSON form.
     """
     try:
         candidate = _with_content(data, chunk, lists)
-        if candidate is not None and wire.decode(candidate) == chunk:
+        if candidate is not None and decode(candidate) == chunk:
             return candidate
-        before = wire.decode(data)
+        before = decode(data)
         if before == chunk:
             return data
         changes = _Changes(_Source(data, lists), ()).between(before, chunk)

@@ -20,16 +20,17 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from . import wire
 from .codec import one_line
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
-from .errors import EventTooLarge, InvalidChunk
+from .errors import InvalidChunk
 from .merge import lists_of, merge
 from .scan import (
+    IN_PLACE,
     MAX_PATHS,
     PLAIN,
     Forwarder,
@@ -41,19 +42,17 @@ from .scan import (
     cut_plain,
     paths_of,
 )
-from .sse import BOM, MAX_EVENT_SIZE, BlockSplitter, block_at, blocks, parse_block
-from .stream import UNREADABLE, Observer, is_complete
+from .sse import BOM, MAX_EVENT_SIZE, block_at, blocks, parse_block
+from .stream import UNREADABLE, Family, Intake, Observer, dialect_of, is_complete
 
 __all__ = ["Relay"]
 
-Chunk = wire.ChatCompletionStreamResponse
 T = TypeVar("T")
-OnChunk = Callable[[Chunk], "Chunk | Drop | None"]
+OnChunk = Callable[[Any], "Any | Drop | None"]
+OnInvalid = Literal["pass", "drop", "raise"]
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _USAGE = table_of(("usage",))
-_ROLES = paths_of(wire.Facts)
-_STAYING: list[Value] = [...] * len(_ROLES)
 
 
 class Relay:
@@ -68,13 +67,16 @@ class Relay:
     `TypeError` for arguments of other types.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
+        family: Family[Any] = wire,
         *,
+        model: str | None = None,
         set: Mapping[str, Any] | None = None,  # noqa: A002
         drop: Iterable[str] = (),
         strip_usage: bool = False,
         on_chunk: OnChunk | None = None,
+        on_invalid: OnInvalid = "pass",
         max_event_size: int = MAX_EVENT_SIZE,
     ) -> None:
         max_event_size = min(max_event_size, sys.maxsize)  # which is as good as no limit
@@ -82,35 +84,46 @@ class Relay:
         """Whether the stream stopped before it was complete; known after `close`."""
         if on_chunk is not None and not callable(on_chunk):
             raise TypeError(f"on_chunk must be callable, not {type(on_chunk).__name__}")
-        changes = _checked(set or {}, drop)
-        self._table, self._values = table_of(tuple(changes)), _on_one_line(changes)
+        if on_invalid not in ("pass", "drop", "raise"):
+            raise ValueError(f"on_invalid must be 'pass', 'drop' or 'raise', not {on_invalid!r}")
+        self._dialect = dialect = dialect_of(family)
+        if strip_usage and not dialect.has_usage_chunks:
+            raise ValueError("strip_usage is for families whose clients have to ask for usage")
+        self._table, self._values = _changes_of(dialect.model, model, set or {}, drop)
         self._strip_usage = strip_usage
-        self._changing = bool(changes) or strip_usage
         self._on_chunk: Any = on_chunk
-        self._splitter = BlockSplitter(max_event_size)
-        self._seen = Observer(whole_chunks=on_chunk is not None)
+        self._on_invalid = on_invalid
+        self._seen = Observer(dialect)
         self._forwarder = None if on_chunk else self._new_forwarder(max_event_size)
-        self._read: Callable[[bytes], Any] = (
-            Reader(wire.decode_utf8, self._seen, max_event_size).read if on_chunk else _leave
-        )
-        self._forward_quickly: Callable[[Any], bytes | None] = (
-            self._forwarder.feed if self._forwarder else self._look_quickly
-        )
-        self._limit = max_event_size
-        self._settled = False  # whether a read begins with a block, where there is no forwarder
+        self._read = self._choose_reader(max_event_size)
+        taker = self._forwarder or _Looker(self._look, max_event_size)
+        self._intake: Intake[bytes] = Intake(taker, max_event_size)
+        self._take = self._intake.take
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
 
     def _new_forwarder(self, max_event_size: int) -> Forwarder | None:
         """Build what forwards events without a decision of ours; None where it cannot."""
-        table = _forwarder_table(tuple(self._table.paths), self._strip_usage)
+        table = _forwarder_table(
+            self._dialect.facts,
+            tuple(zip(self._table.paths, self._table.roles, strict=True)),
+            self._strip_usage,
+        )
         if table is None:
             return None
-        values: list[Value] = [*self._values, *_STAYING]
+        values: list[Value] = [*self._values]
+        values += [...] * (len(table.paths) - len(values))
         if self._strip_usage:
             values[table.paths.index(("usage",))] = None
         return Forwarder(table, values, self._seen, max_event_size)
+
+    def _choose_reader(self, max_event_size: int) -> Callable[[bytes], Any]:
+        """Return what decodes the events that ask for no decision, for whoever looks at chunks."""
+        if self._on_chunk is None:
+            return _leave
+        dialect = self._dialect
+        return Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent).read
 
     # --- what the stream has said so far ---
 
@@ -143,8 +156,11 @@ class Relay:
         return self._seen.error
 
     @property
-    def usage(self) -> wire.UsageInfo | None:
-        """The last usage object that came, also if it was stripped; None if none came."""
+    def usage(self) -> Any:
+        """What the last usage object said, also if it was stripped; None if none came.
+
+        It is a Struct of the family's, for chat a `wire.UsageInfo`.
+        """
         return self._seen.usage
 
     @property
@@ -158,9 +174,10 @@ class Relay:
         """Take what was read; return what to write now: whole blocks, or nothing.
 
         Raises `EventTooLarge`, after what came before has been returned; what `on_chunk` raises,
-        with what came before it left for `close`; and the same again after that.
+        and `InvalidChunk` where `on_invalid` is `"raise"`, with what came before it left for
+        `close`; and the same again after that.
         """
-        out = self._forward_quickly(data)
+        out = self._take(data)
         return self._feed(data) if out is None else out
 
     def close(self) -> bytes:
@@ -171,11 +188,11 @@ class Relay:
         """
         if self._failure is not None:
             return self._take_ready()
-        whole, rest = self._splitter.close()
+        whole, rest = self._intake.close()
         out = self._forward(whole) if whole else b""
         if rest:
             data = parse_block(rest).data
-            if data is not None and is_complete(data):
+            if data is not None and is_complete(data, self._dialect):
                 out = self._failing(self._forward_block, rest)
             else:
                 self.truncated = True
@@ -184,24 +201,13 @@ class Relay:
         return out
 
     def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Take a read that was not forwarded quickly, or only up to some place in it."""
+        """Take a read that was not taken at once, or only up to some place in it."""
         if self._failure is not None:
             raise self._failure
-        begun, at, self._settled = b"", 0, False
-        if self._forwarder is not None:
-            begun, at = self._forwarder.rest()
-            data = data[at:] if at else data
-        try:
-            whole = self._splitter.feed(data)
-        except EventTooLarge:
-            if at:
-                return begun  # the next call raises
-            raise
+        begun, whole = self._intake.cut(data)
         out = self._forward(whole) if whole else b""
         self._written = self._written or bool(out)
-        self._settled = self._written and self._splitter.idle
-        if self._forwarder is not None:
-            self._forwarder.ready = self._settled
+        self._intake.settle(usable=self._written)
         return begun + out
 
     def _forward(self, whole: bytes) -> bytes:
@@ -213,7 +219,6 @@ class Relay:
             if plain is not None:
                 return self._look(whole, *plain)
             self._failing(self._forward_blocks, whole)
-        self._seen.faults.clear()
         out = self._take_ready()
         return whole if out == whole else out
 
@@ -228,21 +233,27 @@ class Relay:
     def _forward_by(self, whole: bytes) -> None:
         """Let the forwarder take what it can, and what it leaves go the exact way."""
         forwarder: Any = self._forwarder
-        seen, at = self._seen, 0
+        at = 0
         while True:
             out, at = forwarder.forward(whole, at)
             self._make_ready(out)
             if at == len(whole):
                 return
-            block, chunks = block_at(whole, at), seen.chunks
+            block = block_at(whole, at)
             left = self._forward_block(block)
             self._make_ready(left)
-            if seen.last is not None:
-                said = Tally()
-                said.note(seen.last)
-                is_chunk = seen.chunks > chunks
-                forwarder.learn(is_chunk, not left, said.indexes, said.finish_reasons)
+            if self._seen.last is not None:
+                self._learn(self._seen.last, is_withheld=not left)
             at += len(block)
+
+    def _learn(self, facts: Any, *, is_withheld: bool) -> None:
+        """Let the forwarder pass on what has these facts, if they are all that it says."""
+        said = Tally()
+        is_chunk = self._dialect.note(facts, said)
+        keeps_latest = self._dialect.has_usage_chunks
+        if not said.done and (said.usage_data is None or keeps_latest):
+            forwarder: Any = self._forwarder
+            forwarder.learn(is_chunk, is_withheld, said.indexes, said.finish_reasons)
 
     def _forward_blocks(self, whole: bytes) -> None:
         for block in blocks(whole):
@@ -252,25 +263,17 @@ class Relay:
         if out:
             self._ready.append(out)
 
-    def _look_quickly(self, data: bytes | bytearray | memoryview) -> bytes | None:
-        """Take a read of events of the usual shape, if a block begins where it does."""
-        if not self._settled or type(data) is not bytes or len(data) > self._limit:
-            return None
-        plain = cut_plain(data)
-        return None if plain is None else self._look(data, *plain)
-
     def _look(self, whole: bytes, found: list[bytes], ends: bytes) -> bytes:
         """Forward events of the usual shape; what came before an error is left for `close`."""
-        read, observe, outgoing = self._read, self._seen.observe, self._outgoing
+        read, outgoing = self._read, self._outgoing
         left: list[bytes | None] = []
         try:
             for data in found:
-                left.append(outgoing(data, read(data) or observe(data)))  # noqa: PERF401
+                left.append(outgoing(data, read(data), "message"))  # noqa: PERF401
         except BaseException as error:
-            self._failure, self._settled = error, False
+            self._failure = error
             self._ready.append(_framed(left, ends))
             raise
-        self._seen.faults.clear()
         return whole if left == found else _framed(left, ends)
 
     def _forward_block(self, block: bytes) -> bytes:
@@ -278,7 +281,8 @@ class Relay:
         fields = parse_block(block)
         if fields.data is None:
             return self._still_marked(block)
-        left = self._outgoing(fields.data, self._seen.observe(fields.data, fields.event))
+        chunk = None if fields.event == "error" else self._read(fields.data)
+        left = self._outgoing(fields.data, chunk, fields.event)
         if left is None:
             return b""
         if left == fields.data:
@@ -303,69 +307,154 @@ class Relay:
 
     # --- one event ---
 
-    def _outgoing(self, data: bytes, observed: Any) -> bytes | None:
-        """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
-        if observed is None:
-            return data
-        if self._on_chunk is not None and observed is not UNREADABLE:
-            lists = lists_of(observed)
-            answer = self._on_chunk(observed)
-            if answer is DROP:
-                return None
-            if answer is observed:
-                merged = merge(data, observed, lists)
-                # A raw value that was put in may hold line ends, which would end the event.
-                data = data if merged is data else one_line(merged)
-            elif answer is not None:
-                raise TypeError(
-                    "on_chunk must return None, the chunk that it was given, or DROP, "
-                    f"not {type(answer).__name__}"
-                )
-        if not self._changing:
-            return data
-        try:
-            return self._changed(data)
-        except InvalidChunk as error:  # nested deeper than the interpreter lets an edit go
-            if observed is not UNREADABLE:
-                self._seen.retract(error)
-            return data
+    def _outgoing(self, data: bytes, chunk: Any, event: str) -> bytes | None:
+        """Return an event's data as it leaves: itself if it is unchanged, None if withheld.
 
-    def _changed(self, data: bytes) -> bytes | None:
-        """Make the changes to a chunk event's data; None if all of it is to be withheld."""
-        if self._values:
-            data = edit_encoded(data, self._table, self._values)
-        if self._strip_usage:
-            if _is_usage(data):
+        `chunk` is what was read of it already, or None.
+        """
+        is_readable = True
+        if chunk is None:
+            facts = self._seen.observe(data, event)
+            is_readable = facts is not UNREADABLE
+            if facts is not None and is_readable and self._on_chunk is not None:
+                chunk = self._decode(data)
+                is_readable = chunk is not None
+            if self._seen.faults and self._is_refused():
                 return None
-            data = edit_encoded(data, _USAGE, [None])
+            if facts is None:
+                return data
+        if chunk is not None:
+            looked_at = self._look_at(data, chunk)
+            if looked_at is None:
+                return None
+            data = looked_at
+        return self._changed(data, is_readable=is_readable)
+
+    def _decode(self, data: bytes) -> Any:
+        """Decode a chunk for `on_chunk`; None if only its facts could be decoded."""
+        try:
+            return self._dialect.decode(data)
+        except InvalidChunk as error:
+            self._seen.retract(error)
+            return None
+
+    def _is_refused(self) -> bool:
+        """Tell whether the event that was just observed is not to leave.
+
+        Raises its `InvalidChunk` where that is what `on_invalid` asks for.
+        """
+        invalid = [fault for fault in self._seen.faults if isinstance(fault, InvalidChunk)]
+        self._seen.faults.clear()
+        if invalid and self._on_invalid == "raise":
+            raise invalid[0]
+        return bool(invalid) and self._on_invalid == "drop"
+
+    def _look_at(self, data: bytes, chunk: Any) -> bytes | None:
+        """Let `on_chunk` look at a chunk; return its data as it is then, None if withheld."""
+        lists = lists_of(chunk)
+        answer = self._on_chunk(chunk)
+        if answer is None:
+            return data
+        if answer is DROP:
+            return None
+        if answer is not chunk:
+            raise TypeError(
+                "on_chunk must return None, the chunk that it was given, or DROP, "
+                f"not {type(answer).__name__}"
+            )
+        merged = merge(data, chunk, lists, self._dialect.decode)
+        # A raw value that was put in may hold line ends, which would end the event.
+        return data if merged is data else one_line(merged)
+
+    def _changed(self, data: bytes, *, is_readable: bool) -> bytes | None:
+        """Make the changes to a chunk event's data; None if all of it is to be withheld."""
+        try:
+            if self._values:
+                data = edit_encoded(data, self._table, self._values)
+            if self._strip_usage:
+                if self._is_usage(data):
+                    return None
+                data = edit_encoded(data, _USAGE, [None])
+        except InvalidChunk as error:  # nested deeper than the interpreter lets an edit go
+            if is_readable:
+                self._seen.retract(error)
+                if self._is_refused():
+                    return None
         return data
+
+    def _is_usage(self, data: bytes) -> bool:
+        """Tell whether a chunk is there for its usage only, as `wire`'s `is_usage` says."""
+        try:
+            facts = self._dialect.decode_facts(data)
+        except InvalidChunk:
+            return False
+        is_object = facts.usage is not UNSET and bytes(facts.usage)[:1] == b"{"
+        return is_object and not facts.choices
+
+
+class _Looker:
+    """Takes reads of events of the usual shape for a relay that looks at each of them."""
+
+    def __init__(self, look: Callable[[bytes, list[bytes], bytes], bytes], limit: int) -> None:
+        self.ready = False
+        self._look = look
+        self._limit = limit
+
+    def feed(self, data: Any) -> bytes | None:
+        """Take a read that begins with a block and is of the usual shape; or leave all of it."""
+        if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        plain = cut_plain(data)
+        if plain is None:
+            return None
+        self.ready = False  # unless nothing is raised
+        out = self._look(data, *plain)
+        self.ready = True
+        return out
+
+    def rest(self) -> tuple[bytes, int]:
+        """Return that nothing was made."""
+        self.ready = False
+        return b"", 0
+
+
+def _changes_of(
+    place: Path, model: str | None, values: Mapping[str, Any], names: Iterable[str]
+) -> tuple[Table, list[bytes | None]]:
+    """Build the table of what is changed in every chunk, and list the new values."""
+    changes = _checked(values, names)
+    paths = table_of(tuple(changes)).paths
+    encoded = _on_one_line(changes)
+    if model is None:
+        return Table(paths), encoded
+    if not isinstance(model, str):
+        raise TypeError(f"model must be str, not {type(model).__name__}")
+    if place[:1] in paths:
+        raise ValueError(f"model changes {place[0]!r}, and so does set or drop")
+    roles = [IN_PLACE, *[PLAIN] * len(paths)]
+    return Table([place, *paths], roles), [*_on_one_line({"model": model}), *encoded]
 
 
 @lru_cache(maxsize=256)
-def _forwarder_table(changed: tuple[Path, ...], strip_usage: bool) -> Table | None:  # noqa: ARG001
+def _forwarder_table(
+    facts: type[Struct],
+    changed: tuple[tuple[Path, int], ...],
+    strip_usage: bool,  # noqa: ARG001
+) -> Table | None:
     """Build the table of what is changed, and of what a forwarder decides by.
 
     None where a change concerns what it decides by, or where there are too many. Forwarders share
     what a table has learned, so those that withhold usage have one of their own.
     """
-    paths = [*changed, *_ROLES]
+    roles = paths_of(facts)
+    paths = [*(path for path, _ in changed), *roles]
     if len(set(paths)) < len(paths) or len(paths) > MAX_PATHS:
         return None
-    return Table(paths, [*[PLAIN] * len(changed), *_ROLES.values()])
+    return Table(paths, [*(role for _, role in changed), *roles.values()])
 
 
 def _leave(_data: object) -> None:
     """Forward nothing quickly."""
-
-
-def _is_usage(data: bytes) -> bool:
-    """Tell whether a chunk is there for its usage only, as `wire`'s `is_usage` says."""
-    try:
-        facts = wire.decode_facts(data)
-    except InvalidChunk:
-        return False
-    is_object = facts.usage is not UNSET and bytes(facts.usage)[:1] == b"{"
-    return is_object and not facts.choices
 
 
 def _checked(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from . import _scan_py
 
 __all__ = [
     "FACT",
+    "IN_PLACE",
     "LATEST",
     "MAX_PATHS",
     "PLAIN",
@@ -51,7 +52,8 @@ __all__ = [
 Path = _scan_py.Path
 Value = _scan_py.Value
 
-PLAIN, FACT, LATEST = _scan_py.PLAIN, _scan_py.FACT, _scan_py.LATEST
+PLAIN, FACT = _scan_py.PLAIN, _scan_py.FACT
+LATEST, IN_PLACE = _scan_py.LATEST, _scan_py.IN_PLACE
 MAX_PATHS = 32
 """The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 

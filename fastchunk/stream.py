@@ -22,13 +22,12 @@ import re
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from copy import deepcopy
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 import msgspec
-from msgspec import UNSET, Raw
 
 from . import wire
-from .codec import tolerant_decoder
+from .dialect import Dialect
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .scan import Reader, Tally, cut_plain
 from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
@@ -37,53 +36,62 @@ __all__ = [
     "UNREADABLE",
     "ChunkStream",
     "Family",
-    "Observed",
+    "Intake",
     "Observer",
+    "Taker",
     "aiter_chunks",
+    "dialect_of",
     "is_complete",
     "iter_chunks",
 ]
 
 C = TypeVar("C")
 C_co = TypeVar("C_co", covariant=True)
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
 Chunk = wire.ChatCompletionStreamResponse
-Observed: TypeAlias = "Chunk | wire.Facts"
 
 UNREADABLE: Final = wire.Facts()
-"""In place of what was observed: a chunk event in which a value has not the shape that it must."""
+"""In place of facts: those of a chunk event in which a value has not the shape that it must."""
 
 _SHOWN = 256  # bytes of a body that is not an event stream
 _FIELD = re.compile(rb"(?m)^(?:data|event|id|retry)?:")
 
 
 class Family(Protocol[C_co]):
-    """A module with Structs and a `decode`: `fastchunk.models` or `fastchunk.wire`."""
+    """A module with Structs and a `decode`, such as `fastchunk.wire` or `fastchunk.models`."""
 
     @property
     def decode(self) -> Callable[[bytes], C_co]:
         """The family's decode function."""
 
 
-class Observer(Tally):
-    """Keeps count of a stream's events and of what they say; relays and chunk streams share it.
+def dialect_of(family: Any) -> Dialect:
+    """Return how a family's events are read: as chat's chunks, where it says nothing of that.
 
-    It decodes each event as a chunk or, where `whole_chunks` is false, only what it needs itself.
+    Raises `TypeError` for what is no family.
     """
+    if not callable(getattr(family, "decode", None)):
+        raise TypeError(f"family must be a module with a decode function, not {family!r}")
+    dialect: Dialect = getattr(family, "DIALECT", wire.DIALECT)
+    return dialect
+
+
+class Observer(Tally):
+    """Keeps count of a stream's events and of what they say; relays and chunk streams share it."""
 
     chunks: int
     others: int
 
-    def __init__(self, *, whole_chunks: bool) -> None:
+    def __init__(self, dialect: Dialect = wire.DIALECT) -> None:
         super().__init__()
         self.invalid: int = 0
         self.error: Any = None
         self.faults: list[FastchunkError] = []
         """What iterators raise, in order; whoever reads them empties the list."""
-        self.last: Observed | None = None
-        """The last event as it was decoded, if another one like it says the same."""
-        self._decode: Callable[[bytes], Observed] = (
-            wire.decode if whole_chunks else wire.decode_facts
-        )
+        self.last: Any = None
+        """The last event's facts, if another one with the same facts says the same."""
+        self._dialect = dialect
 
     @property
     def events(self) -> int:
@@ -91,12 +99,12 @@ class Observer(Tally):
         return self.chunks + self.others
 
     @property
-    def usage(self) -> wire.UsageInfo | None:
+    def usage(self) -> Any:
         """The latest usage, in a Struct of the caller's own."""
         if self.usage_data is None:
             return None
         try:
-            return wire.decode_usage(self.usage_data)
+            return self._dialect.decode_usage(self.usage_data)
         except InvalidChunk:  # a number that no float can hold
             return None
 
@@ -106,10 +114,10 @@ class Observer(Tally):
         finished = self.indexes and self.indexes <= self.finish_reasons.keys()
         return self.done or self.error is not None or bool(finished)
 
-    def observe(self, data: bytes, event: str = "message") -> Observed | None:
-        """Take note of one event; return what was decoded, or None if it is no chunk event.
+    def observe(self, data: bytes, event: str = "message") -> Any:
+        """Take note of one event; return its facts, or None if it is no chunk event.
 
-        Returns `UNREADABLE` for a chunk event that could not be decoded.
+        Returns `UNREADABLE` for a chunk event whose facts could not be decoded.
         """
         self.last = None
         if data == DONE:
@@ -117,23 +125,21 @@ class Observer(Tally):
             self.done = True
             return None
         try:
-            decoded = self._decode(data)
+            facts = self._dialect.decode_facts(data)
         except InvalidChunk as refused:
             return self._observe_undecodable(data, event, refused)
-        error = decoded.error
-        has_error = error is not UNSET and error is not None
-        if has_error:
+        error = self._dialect.find_error(facts)
+        if error is not None:
             self._fail(_own_error(error))
-        else:
-            self.last = decoded
-        if not _is_chunk(decoded):
-            self.others += 1
-            if event == "error" and not has_error:
-                self.last = None
-                self._fail(_parsed(data))
-            return None
-        self.note(decoded)
-        return decoded
+        if self._dialect.note(facts, self):
+            self.last = facts if error is None else None
+            return facts
+        self.others += 1
+        if event == "error" and error is None:
+            self._fail(_parsed(data))
+        elif error is None:
+            self.last = facts
+        return None
 
     def retract(self, error: InvalidChunk) -> None:
         """Count the last chunk as an event that could not be decoded after all."""
@@ -150,40 +156,17 @@ class Observer(Tally):
         self.error = error
         self.faults.append(UpstreamError(error))
 
-    def _observe_undecodable(
-        self, data: bytes, event: str, error: InvalidChunk
-    ) -> wire.Facts | None:
+    def _observe_undecodable(self, data: bytes, event: str, error: InvalidChunk) -> Any:
         self.others += 1
         if event == "error":
             self._fail(data.decode(errors="replace"))
         elif data.strip() != b"null":
             self._refuse(error)
-        return UNREADABLE if _is_chunk_event(data) else None
-
-
-class _Shape(msgspec.Struct, gc=False):
-    """What tells a chunk event from others, whatever is in it."""
-
-    choices: Raw | msgspec.UnsetType = UNSET
-    object: Any = UNSET
-
-
-_decode_shape = tolerant_decoder(_Shape)
-
-
-def _is_chunk_event(data: bytes) -> bool:
-    try:
-        return _is_chunk(_decode_shape(data))
-    except InvalidChunk:
-        return False
-
-
-def _is_chunk(decoded: Observed | _Shape) -> bool:
-    return decoded.choices is not UNSET or decoded.object == "chat.completion.chunk"
+        return UNREADABLE if self._dialect.is_chunk(data) else None
 
 
 def _own_error(error: Any) -> Any:
-    """Copy an error; where it is nested too deeply for that, it is shared with its chunk."""
+    """Copy an error; where it is nested too deeply for that, it is shared with its event."""
     try:
         return deepcopy(error)
     except RecursionError:
@@ -198,14 +181,73 @@ def _parsed(data: bytes) -> Any:
         return data.decode(errors="replace")
 
 
-def is_complete(data: bytes) -> bool:
+def is_complete(data: bytes, dialect: Dialect) -> bool:
     """Tell whether an unfinished block's data is all of a chunk, or `[DONE]`."""
-    probe = Observer(whole_chunks=True)
-    return probe.observe(data) not in (None, UNREADABLE) or probe.done
+    if data == DONE:
+        return True
+    try:
+        dialect.decode(data)
+        return dialect.note(dialect.decode_facts(data), Tally())
+    except InvalidChunk:
+        return False
 
 
-def _leave(_data: object) -> None:
-    """Take nothing quickly."""
+class Taker(Protocol[M_co]):
+    """Takes reads of whole events of the usual shape, and leaves what asks for a decision."""
+
+    ready: bool
+    """Whether a read begins with a block."""
+
+    @property
+    def feed(self) -> Callable[[Any], M_co | None]:
+        """Take a read; return what was made of it, or None if some of it is for `rest`."""
+
+    def rest(self) -> tuple[M_co, int]:
+        """Return what was made of the beginning of that read, and how many bytes it has."""
+
+
+class Intake(Generic[M]):
+    """The one way of a read: to a taker at once, or cut into whole blocks for its caller."""
+
+    def __init__(self, taker: Taker[M], max_event_size: int) -> None:
+        self.take: Callable[[Any], M | None] = taker.feed
+        """What every read is given to first."""
+        self._taker = taker
+        self._splitter = BlockSplitter(max_event_size)
+
+    def cut(self, data: bytes | bytearray | memoryview) -> tuple[M, bytes]:
+        """Return what the taker has made of a read that it did not take, and the whole blocks.
+
+        Raises `EventTooLarge`; where the taker has made something, the next call raises it.
+        """
+        made, at = self._taker.rest()
+        try:
+            return made, self._splitter.feed(data[at:] if at else data)
+        except EventTooLarge:
+            if not at:
+                raise
+            return made, b""
+
+    def settle(self, *, usable: bool) -> None:
+        """Let the taker have the next read, if it is usable and nothing is pending here."""
+        self._taker.ready = usable and self._splitter.idle
+
+    def close(self) -> tuple[bytes, bytes]:
+        """End the stream; return the block that its end completes, and the unfinished one."""
+        return self._splitter.close()
+
+
+class _Declining:
+    """A taker that takes nothing."""
+
+    ready = False
+
+    def feed(self, _data: object) -> None:
+        """Leave it all."""
+
+    def rest(self) -> tuple[list[Any], int]:
+        """Return that nothing was made."""
+        return [], 0
 
 
 class ChunkStream(Generic[C]):
@@ -221,21 +263,19 @@ class ChunkStream(Generic[C]):
         self.faulty: bool = False
         """Whether there are errors among what `take` has returned last."""
         max_event_size = min(max_event_size, sys.maxsize)  # which is as good as no limit
-        decode = getattr(family, "decode", None)
-        if not callable(decode):
-            raise TypeError(f"family must be a module with a decode function, not {family!r}")
-        self._decode: Callable[[bytes], C] | None = None if decode is wire.decode else decode
-        self._splitter = BlockSplitter(max_event_size)
-        self._seen = Observer(whole_chunks=self._decode is None)
-        self._reader = (
-            None if self._decode else Reader(wire.decode_utf8, self._seen, max_event_size)
-        )
-        self._take_quickly = self._reader.feed if self._reader else _leave
+        self._dialect = dialect = dialect_of(family)
+        self._decode: Callable[[bytes], C] = family.decode
+        self._seen = Observer(dialect)
+        self._reader: Reader | None = None
+        if self._decode is dialect.decode:
+            self._reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
+        self._intake: Intake[list[Any]] = Intake(self._reader or _Declining(), max_event_size)
+        self._take_quickly = self._intake.take
         self._beginning = b""  # of a stream that has had no event yet
 
     @property
     def done(self) -> bool:
-        """Whether `[DONE]` has come; what comes after it is not looked at."""
+        """Whether the stream has said that it is done; what comes then is not looked at."""
         return self._seen.done
 
     @property
@@ -272,35 +312,23 @@ class ChunkStream(Generic[C]):
 
     def _take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Take a read that was not taken quickly, or only up to some place in it."""
-        items: list[C | FastchunkError] = []
-        at = 0
-        if self._reader is not None:
-            items, at = self._reader.rest()
-            data = data[at:] if at else data
-        try:
-            whole = self._splitter.feed(data)
-        except EventTooLarge:
-            if at:
-                return items  # the next call raises
-            raise
+        items, whole = self._intake.cut(data)
         if whole:
             self._take_blocks(whole, items)
-        if self._reader is not None:
-            # Up to the first event, how the stream begins is kept.
-            begun = self._seen.events > 0
-            self._reader.ready = begun and self._splitter.idle and not self._seen.done
+        # Up to the first event, how the stream begins is kept.
+        self._intake.settle(usable=self._seen.events > 0 and not self._seen.done)
         self.faulty = any(isinstance(item, FastchunkError) for item in items)
         return items
 
     def end(self) -> list[C | FastchunkError]:
         """Do what `close` does, and return the error that iterators raise."""
         items: list[C | FastchunkError] = []
-        whole, rest = self._splitter.close()
+        whole, rest = self._intake.close()
         self._take_blocks(whole, items)
         beginning = self._beginning + rest
         if rest:
             fields = parse_block(rest)
-            if fields.data is not None and is_complete(fields.data):
+            if fields.data is not None and is_complete(fields.data, self._dialect):
                 self._take_event(fields.data, fields.event, items)
                 rest = b""
         self.truncated = bool(rest) or not self._seen.complete
@@ -335,20 +363,15 @@ class ChunkStream(Generic[C]):
         if seen.done:
             return
         chunk: Any = None
-        if self._reader is not None and event == "message":
+        if self._reader is not None and event != "error":
             chunk = self._reader.read(data)
-        if chunk is None:
-            chunk = seen.observe(data, event)
-        if chunk is not None and chunk is not UNREADABLE:
-            if self._decode is not None:
-                try:
-                    chunk = self._decode(data)
-                except InvalidChunk as error:
-                    seen.retract(error)
-                else:
-                    items.append(chunk)
-            else:
-                items.append(chunk)
+        if chunk is None and seen.observe(data, event) not in (None, UNREADABLE):
+            try:
+                chunk = self._decode(data)
+            except InvalidChunk as error:
+                seen.retract(error)
+        if chunk is not None:
+            items.append(chunk)
         if seen.faults:
             items += seen.faults
             seen.faults.clear()

@@ -188,7 +188,7 @@ def _check_edits(data: bytes) -> None:
     for changes in _CHANGES:
         paths, values = table_of(tuple(changes)).paths, encode_changes(changes)
         try:
-            expected = _edit_exactly(data, paths, values)
+            expected = _edit_exactly(data, MODULES[-1].Table(paths), values)
         except InvalidChunk:
             expected = None
         for module in MODULES:

@@ -54,7 +54,7 @@ def _replacements(module: ModuleType) -> dict[str, Any]:
         if name in _NAMES:
             found[name] = getattr(_scan_py, name, None)
         elif isinstance(value, scan.Table):
-            found[name] = _scan_py.Table(value.paths)
+            found[name] = _scan_py.Table(value.paths, value.roles)
     return found
 
 

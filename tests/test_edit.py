@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("scanner")
 
 
 def exactly(data: bytes, changes: dict[str, Any]) -> bytes:
-    return _edit_exactly(data, table_of(tuple(changes)).paths, encode_changes(changes))
+    return _edit_exactly(data, table_of(tuple(changes)), encode_changes(changes))
 
 
 CASES: dict[str, tuple[bytes, dict[str, Any], bytes]] = {

@@ -1177,7 +1177,7 @@ def test_a_stream_of_many_events_keeps_nothing() -> None:
     for n in range(2_000):
         relay.feed(chunk(json.dumps(f"token {n}")) + KEEP_ALIVE)
     assert (relay.events, relay.chunks) == (2_000, 2_000)
-    assert not relay._splitter.pending
+    assert not relay._intake._splitter.pending
     assert not relay._ready
 
 

@@ -241,7 +241,7 @@ def test_what_is_no_family_is_refused(family: Any) -> None:
 
 
 def test_an_observer_keeps_exact_counts() -> None:
-    seen = Observer(whole_chunks=True)
+    seen = Observer()
     for data in (A, b"null", b"{", ERROR, USAGE, END, b'{"p":1}', b"[DONE]"):
         seen.observe(data)
     assert (seen.events, seen.chunks, seen.invalid, seen.done) == (8, 3, 1, True)
