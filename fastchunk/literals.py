@@ -1,0 +1,89 @@
+"""Literals: finds the strings of a set in a text that is not complete yet.
+
+In:  the strings, once; then a text, and where in it to begin.
+Out: the next place where one of them stands for sure, or from where on more text must decide. Of
+several strings that stand at one place the longest counts.
+Cost: one compiled search for the first two characters of any string; where they stand, one binary
+search in the sorted strings. So nothing is built per character of the strings, and a hundred
+thousand of them are sorted, not compiled.
+
+    >>> literals = Literals(["key", "keyring"])
+    >>> literals.find("a keyhole", 0), literals.find("a key", 0), literals.find("a door", 0)
+    ((2, 5), (2, -1), (6, -1))
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+
+__all__ = ["UNDECIDED", "Literals"]
+
+UNDECIDED = -1
+"""The end of a match that only more text can decide."""
+
+
+class Literals:
+    """A set of strings to look for."""
+
+    looks_back: bool = False
+    """Whether the character before the text counts."""
+
+    def __init__(self, strings: Iterable[str]) -> None:
+        self._strings = sorted(set(strings))
+        self._shorter = _prefixes_of(self._strings)
+        self._longest = max(map(len, self._strings))
+        self.search = _search_for_heads(self._strings)
+        """Finds where a string may begin, or not; None is sure."""
+
+    def find(self, text: str, start: int, *, complete: bool = False) -> tuple[int, int]:
+        """Return where the next string begins and ends, looking from `start`.
+
+        The end is UNDECIDED where the text must go on to tell whether a string begins there, or
+        which one; a begin at the end of the text means that there is none. In a complete text
+        nothing is undecided.
+        """
+        strings = self._strings
+        while head := self.search(text, start):
+            start = head.start()
+            rest = text[start : start + self._longest]
+            # What begins with `rest` and is longer comes directly after it in the order.
+            after = bisect_right(strings, rest)
+            if not complete and after < len(strings) and strings[after].startswith(rest):
+                return start, UNDECIDED
+            # Whatever `rest` begins with comes before it, but maybe not directly: between the two
+            # stand only strings that begin with it too.
+            found = after - 1
+            while found >= 0 and not rest.startswith(strings[found]):
+                found = self._shorter[found]
+            if found >= 0:
+                return start, start + len(strings[found])
+            start += 1
+        return len(text), UNDECIDED
+
+
+def _prefixes_of(strings: list[str]) -> list[int]:
+    """Tell for each of the sorted strings which one is the longest that it begins with, or -1."""
+    found: list[int] = []
+    for at, string in enumerate(strings):
+        before = at - 1
+        while before >= 0 and not string.startswith(strings[before]):
+            before = found[before]
+        found.append(before)
+    return found
+
+
+def _search_for_heads(strings: list[str]) -> Callable[[str, int], re.Match[str] | None]:
+    """Compile a search for any string's first character before one that may come second."""
+    seconds: dict[str, set[str]] = {}
+    for string in strings:
+        seconds.setdefault(string[0], set()).add(string[1:2])
+    heads = []
+    for first, following in seconds.items():
+        head = re.escape(first)
+        if "" not in following:
+            # The second one is only looked at, so that the next search may begin with it.
+            head += rf"(?=[{''.join(map(re.escape, following))}]|\Z)"
+        heads.append(head)
+    return re.compile("|".join(heads)).search
