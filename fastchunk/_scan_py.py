@@ -28,6 +28,7 @@ __all__ = [
     "Tally",
     "cut_plain",
     "guarded_decoder",
+    "is_plain",
     "list_members",
     "plain_events",
     "scan",
@@ -84,6 +85,9 @@ class Table:
             for number, (path, role) in enumerate(zip(self.paths, self.roles, strict=True))
         ]
         """What a `Forwarder` calls each path's first key: those that it changes are any strings."""
+        keys = {step for path in self.paths for step in path if step is not None}
+        self.tokens = [msgspec.json.encode(key) for key in keys]
+        """Every key of the paths, as a document spells it."""
 
 
 class Tally:
@@ -194,6 +198,16 @@ def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None:
         return sorted(found, key=_by_end) if _find(text, begin, numbered, found) else None
     except (ValueError, RecursionError):
         return None
+
+
+def is_plain(data: bytes, table: Table) -> bool:
+    """Tell whether each key that leads to a table's paths comes once, and without an escape.
+
+    The document has to be valid. "No" is always safe to say.
+    """
+    if data.find(b"\\u") < 0 and all(data.count(token) <= 1 for token in table.tokens):
+        return True
+    return scan(data, table) is not None
 
 
 def _by_end(found: tuple[int, int, int]) -> tuple[int, int]:

@@ -499,6 +499,19 @@ def scan(bytes data not None, Table table not None):
     ]
 
 
+def is_plain(bytes data not None, Table table not None):
+    """Tell whether each key that leads to a table's paths comes once, and without an escape."""
+    cdef Walk walk
+    cdef Change staying[MAX_PATHS]
+    cdef At base = <At>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if size > 0x7FFFFFFF or table.nodes == NULL:
+        return False
+    memset(staying, 0, sizeof(staying))
+    begin_walk(&walk, table, staying, base, base + size)
+    return walk_document(&walk, base) != NULL
+
+
 def splice(bytes data not None, Table table not None, values not None):
     """Make changes to a document: one encoded value a path, None to remove what is there.
 

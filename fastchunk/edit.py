@@ -36,7 +36,9 @@ __all__ = [
     "edit_encoded",
     "encode_changes",
     "items_at",
+    "pointer",
     "table_of",
+    "without_duplicates",
 ]
 
 
@@ -134,6 +136,11 @@ def _steps(name: str) -> tuple[str, ...]:
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in name[1:].split("/"))
 
 
+def pointer(place: Iterable[str | int]) -> str:
+    """Write the keys and indices that lead to a place as an RFC 6901 JSON Pointer."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
+
+
 # --- the exact way ------------------------------------------------------------------------------
 
 
@@ -195,6 +202,36 @@ def items_at(data: bytes, path: Iterable[str | int]) -> list[bytes]:
         found = {member.key: member.value for member in list_members(text, at)[0]}
         at = found[str(step)]
     return [text[item.value : item.value_end].encode() for item in list_members(text, at)[0]]
+
+
+def without_duplicates(data: bytes) -> bytes:
+    """Return a valid document without the members that another one of the same name follows.
+
+    Itself, if there are none. Raises `InvalidChunk` for one that is nested too deeply.
+    """
+    text = data.decode()
+    try:
+        left = _without_duplicates(text, skip_gap(text, 0))
+    except RecursionError:
+        raise _invalid("nested too deeply", (), data) from None
+    return data if left is None else left.encode()
+
+
+def _without_duplicates(text: str, begin: int) -> str | None:
+    """Return the object or array that begins there without its duplicates; None if it has none."""
+    members, end = list_members(text, begin)
+    last = {member.key: member for member in members}
+    parts = []
+    for member in members:
+        if member is last[member.key]:
+            below = None
+            if text[member.value] in "{[":
+                below = _without_duplicates(text, member.value)
+            value = text[member.value : member.value_end] if below is None else below
+            before, after = text[member.begin : member.value], text[member.value_end : member.end]
+            parts.append(f"{before}{value}{after}")
+    left = text[begin] + ",".join(parts) + text[end - 1]
+    return None if len(parts) == len(members) and left == text[begin:end] else left
 
 
 def _rewrite(text: str, begin: int, node: _Node, loc: tuple[str, ...], data: bytes) -> str:

@@ -26,9 +26,11 @@ from msgspec import UNSET, Struct
 
 from . import wire
 from .codec import one_line
+from .dialect import Dialect, Unseen
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
 from .errors import InvalidChunk
 from .merge import lists_of, merge
+from .rewrite import Rewriter, rules_for
 from .scan import (
     IN_PLACE,
     MAX_PATHS,
@@ -44,12 +46,14 @@ from .scan import (
 )
 from .sse import BOM, MAX_EVENT_SIZE, block_at, blocks, parse_block
 from .stream import UNREADABLE, Family, Intake, Observer, dialect_of, is_complete
+from .text import Rule
 
 __all__ = ["Relay"]
 
 T = TypeVar("T")
 OnChunk = Callable[[Any], "Any | Drop | None"]
 OnInvalid = Literal["pass", "drop", "raise"]
+Reasoning = Literal["reasoning", "reasoning_content", "both"]
 
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _USAGE = table_of(("usage",))
@@ -75,6 +79,8 @@ class Relay:
         set: Mapping[str, Any] | None = None,  # noqa: A002
         drop: Iterable[str] = (),
         strip_usage: bool = False,
+        text: Iterable[Rule] = (),
+        reasoning: Reasoning | None = None,
         on_chunk: OnChunk | None = None,
         on_invalid: OnInvalid = "pass",
         max_event_size: int = MAX_EVENT_SIZE,
@@ -93,8 +99,14 @@ class Relay:
         self._strip_usage = strip_usage
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
+        rules = rules_for(dialect.script, text)
+        self._rewriter = Rewriter(rules, dialect.script) if rules else None
+        self._reasoning = _checked_name(reasoning, dialect)
+        self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
-        self._forwarder = None if on_chunk else self._new_forwarder(max_event_size)
+        self._forwarder = None
+        if not self._looks and reasoning is None:
+            self._forwarder = self._new_forwarder(max_event_size)
         self._read = self._choose_reader(max_event_size)
         taker = self._forwarder or _Looker(self._look, max_event_size)
         self._intake: Intake[bytes] = Intake(taker, max_event_size)
@@ -120,7 +132,7 @@ class Relay:
 
     def _choose_reader(self, max_event_size: int) -> Callable[[bytes], Any]:
         """Return what decodes the events that ask for no decision, for whoever looks at chunks."""
-        if self._on_chunk is None:
+        if not self._looks:
             return _leave
         dialect = self._dialect
         return Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent).read
@@ -166,7 +178,21 @@ class Relay:
     @property
     def finish_reasons(self) -> dict[int, str]:
         """The finish reason of each choice that has one, by the choice's index."""
-        return self._seen.finish_reasons
+        reasons: dict[Any, str] = self._seen.finish_reasons
+        return reasons if self._rewriter is None else {**reasons, **self._rewriter.stopped}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a `text.Stop` has ended every choice: the client gets no more of them.
+
+        Usage and `[DONE]` may still come. A gateway that does without them can close the upstream.
+        """
+        indexes = self._seen.indexes
+        return (
+            self._rewriter is not None
+            and bool(indexes)
+            and indexes <= self._rewriter.stopped.keys()
+        )
 
     # --- the path ---
 
@@ -183,8 +209,9 @@ class Relay:
     def close(self) -> bytes:
         """End the stream; return what is left, the unfinished block included.
 
-        An unfinished block that is a whole chunk or `[DONE]` is treated as one; any other leaves as
-        it came, with `truncated` set.
+        An unfinished block that is a whole chunk or `[DONE]` is treated as one. Any other leaves as
+        it came, with `truncated` set; but where there are text rules, it does not leave: no rule
+        has seen it, and a client dispatches no event that is not whole.
         """
         if self._failure is not None:
             return self._take_ready()
@@ -196,8 +223,12 @@ class Relay:
                 out = self._failing(self._forward_block, rest)
             else:
                 self.truncated = True
-                out = rest
-        self.truncated = self.truncated or not self._seen.complete
+                out = b"" if self._rewriter else rest
+        if self._rewriter is not None:
+            self._rewriter.end()
+            held = self._take_made(b"\n\n")
+            out = out + b"\n\n" + held if out and rest and held else out + held
+        self.truncated = self.truncated or not (self._seen.complete or self.stopped)
         return out
 
     def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
@@ -267,14 +298,18 @@ class Relay:
         """Forward events of the usual shape; what came before an error is left for `close`."""
         read, outgoing = self._read, self._outgoing
         left: list[bytes | None] = []
+        made: list[tuple[int, bytes]] = []
         try:
             for data in found:
-                left.append(outgoing(data, read(data), "message"))  # noqa: PERF401
+                leaving = outgoing(data, read(data), "message")
+                if self._rewriter is not None and self._rewriter.made:
+                    made.append((len(left), self._take_made(ends)))
+                left.append(leaving)
         except BaseException as error:
             self._failure = error
-            self._ready.append(_framed(left, ends))
+            self._ready.append(_framed(left, ends, made))
             raise
-        return whole if left == found else _framed(left, ends)
+        return whole if left == found and not made else _framed(left, ends, made)
 
     def _forward_block(self, block: bytes) -> bytes:
         """Forward a block of any shape."""
@@ -283,13 +318,29 @@ class Relay:
             return self._still_marked(block)
         chunk = None if fields.event == "error" else self._read(fields.data)
         left = self._outgoing(fields.data, chunk, fields.event)
+        made = b""
+        if self._rewriter is not None and self._rewriter.made:
+            made = self._take_made(b"\r\n\r\n" if block.endswith(b"\r\n") else b"\n\n")
         if left is None:
-            return b""
+            return made
         if left == fields.data:
-            return self._still_marked(block)
+            return made + self._still_marked(block)
         if block == b"data: %b\n\n" % fields.data:
-            return b"data: %b\n\n" % one_line(left)
-        return self._still_marked(_with_data(block, left))
+            return b"%bdata: %b\n\n" % (made, one_line(left))
+        return made + self._still_marked(_with_data(block, left))
+
+    def _take_made(self, ends: bytes) -> bytes:
+        """Return the events that were made for what text rules had held."""
+        rewriter: Any = self._rewriter
+        events = []
+        for event, data in rewriter.made:
+            changed = self._changed(data, is_readable=False)
+            if changed is not None:
+                name = b"event: %b%b" % (event.encode(), ends[: len(ends) // 2])
+                name = b"" if event == "message" else name
+                events.append(b"%bdata: %b%b" % (name, changed, ends))
+        rewriter.made.clear()
+        return b"".join(events)
 
     def _still_marked(self, block: bytes) -> bytes:
         """Return a block whose first line says to the client what it said here.
@@ -316,27 +367,50 @@ class Relay:
         if chunk is None:
             facts = self._seen.observe(data, event)
             is_readable = facts is not UNREADABLE
-            if facts is not None and is_readable and self._on_chunk is not None:
+            if facts is not None and is_readable and self._looks:
                 chunk = self._decode(data)
                 is_readable = chunk is not None
             if self._seen.faults and self._is_refused():
                 return None
             if facts is None:
+                self._end_texts()
                 return data
-        if chunk is not None:
+        if chunk is not None and self._on_chunk is not None:
             looked_at = self._look_at(data, chunk)
             if looked_at is None:
                 return None
             data = looked_at
+        if chunk is not None and self._rewriter is not None:
+            rewritten = self._rewrite(data, chunk)
+            if rewritten is None:
+                return None
+            data = rewritten
         return self._changed(data, is_readable=is_readable)
 
     def _decode(self, data: bytes) -> Any:
-        """Decode a chunk for `on_chunk`; None if only its facts could be decoded."""
+        """Decode a chunk of which the facts could be decoded; None if the rest cannot."""
         try:
             return self._dialect.decode(data)
         except InvalidChunk as error:
             self._seen.retract(error)
             return None
+
+    def _rewrite(self, data: bytes, chunk: Any) -> bytes | None:
+        """Apply the text rules to a chunk; return its data as it is then, None if withheld."""
+        rewriter: Any = self._rewriter
+        try:
+            rewritten: bytes | None = rewriter.rewrite(data, chunk)
+        except (InvalidChunk, Unseen) as error:
+            reason = InvalidChunk.single("text_unseen", (), str(error), data)
+            self._seen.retract(reason)
+            return None if self._is_refused() else data
+        self._end_texts()
+        return rewritten
+
+    def _end_texts(self) -> None:
+        """Let everything leave that text rules hold, where a stream ends or fails."""
+        if self._rewriter is not None and (self._seen.done or self._seen.error is not None):
+            self._rewriter.end()
 
     def _is_refused(self) -> bool:
         """Tell whether the event that was just observed is not to leave.
@@ -369,6 +443,8 @@ class Relay:
     def _changed(self, data: bytes, *, is_readable: bool) -> bytes | None:
         """Make the changes to a chunk event's data; None if all of it is to be withheld."""
         try:
+            if self._reasoning is not None:
+                data = self._rename(data)
             if self._values:
                 data = edit_encoded(data, self._table, self._values)
             if self._strip_usage:
@@ -381,6 +457,11 @@ class Relay:
                 if self._is_refused():
                     return None
         return data
+
+    def _rename(self, data: bytes) -> bytes:
+        rename: Any = self._dialect.script.rename
+        renamed: bytes = rename(data, self._reasoning)
+        return renamed
 
     def _is_usage(self, data: bytes) -> bool:
         """Tell whether a chunk is there for its usage only, as `wire`'s `is_usage` says."""
@@ -454,7 +535,7 @@ def _forwarder_table(
 
 
 def _leave(_data: object) -> None:
-    """Forward nothing quickly."""
+    """Read nothing."""
 
 
 def _checked(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -475,8 +556,22 @@ def _on_one_line(changes: Mapping[str, Any]) -> list[bytes | None]:
     return [None if value is None else one_line(value) for value in values]
 
 
-def _framed(left: list[bytes | None], ends: bytes) -> bytes:
-    return b"".join([b"data: %b%b" % (data, ends) for data in left if data is not None])
+def _checked_name(reasoning: str | None, dialect: Dialect) -> str | None:
+    """Check the name that the reasoning is to have."""
+    if reasoning is not None:
+        if reasoning not in ("reasoning", "reasoning_content", "both"):
+            raise ValueError(f"reasoning must be one of its names, or 'both', not {reasoning!r}")
+        if dialect.script.rename is None:
+            raise ValueError("reasoning has two names in chat alone")
+    return reasoning
+
+
+def _framed(left: list[bytes | None], ends: bytes, made: list[tuple[int, bytes]]) -> bytes:
+    """Put data into blocks; `made` are blocks that go before some of them."""
+    out = [b"" if data is None else b"data: %b%b" % (data, ends) for data in left]
+    for position, blocks_before in reversed(made):
+        out.insert(position, blocks_before)
+    return b"".join(out)
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:

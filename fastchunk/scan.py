@@ -42,6 +42,7 @@ __all__ = [
     "compiled",
     "cut_plain",
     "guarded_decoder",
+    "is_plain",
     "paths_of",
     "plain_events",
     "scan",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         Tally,
         cut_plain,
         guarded_decoder,
+        is_plain,
         plain_events,
         scan,
         splice,
@@ -84,8 +86,8 @@ else:
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
     guarded_decoder, plain_events = implementation.guarded_decoder, implementation.plain_events
-    scan, splice = implementation.scan, implementation.splice
-    splice_values = implementation.splice_values
+    scan, is_plain = implementation.scan, implementation.is_plain
+    splice, splice_values = implementation.splice, implementation.splice_values
 
 
 def paths_of(struct_type: type[msgspec.Struct]) -> dict[Path, int]:

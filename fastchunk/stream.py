@@ -26,7 +26,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
-from . import wire
+from . import chat, wire
 from .dialect import Dialect
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .scan import Reader, Tally, cut_plain
@@ -51,7 +51,7 @@ M = TypeVar("M")
 M_co = TypeVar("M_co", covariant=True)
 Chunk = wire.ChatCompletionStreamResponse
 
-UNREADABLE: Final = wire.Facts()
+UNREADABLE: Final = chat.Facts()
 """In place of facts: those of a chunk event in which a value has not the shape that it must."""
 
 _SHOWN = 256  # bytes of a body that is not an event stream
@@ -73,7 +73,7 @@ def dialect_of(family: Any) -> Dialect:
     """
     if not callable(getattr(family, "decode", None)):
         raise TypeError(f"family must be a module with a decode function, not {family!r}")
-    dialect: Dialect = getattr(family, "DIALECT", wire.DIALECT)
+    dialect: Dialect = getattr(family, "DIALECT", chat.DIALECT)
     return dialect
 
 
@@ -83,7 +83,7 @@ class Observer(Tally):
     chunks: int
     others: int
 
-    def __init__(self, dialect: Dialect = wire.DIALECT) -> None:
+    def __init__(self, dialect: Dialect = chat.DIALECT) -> None:
         super().__init__()
         self.invalid: int = 0
         self.error: Any = None

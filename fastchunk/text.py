@@ -339,6 +339,10 @@ class Rules:
         self.reads_arguments: bool = any(_ARGUMENTS in channels for channels, _ in self._rules)
         """Whether a rule reads the arguments of tool calls."""
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._rules)
+
     def start(self) -> Chain:
         """Begin with the texts of a choice."""
         return Chain(self._rules)

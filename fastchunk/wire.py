@@ -30,15 +30,12 @@ object, or a list of objects.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from . import codec, pickling
 from .codec import Data
-from .dialect import Dialect
-from .errors import InvalidChunk
-from .scan import Tally
 
 __all__ = [
     "ChatCompletionLogProb",
@@ -355,75 +352,3 @@ _to_json = json.Encoder().encode
 def _restore(data: bytes) -> ChatCompletionStreamResponse:
     """Make the chunk that was pickled as these bytes."""
     return decode_utf8(data)
-
-
-# --- what a stream of chunks says ----------------------------------------------------------------
-
-
-class ChoiceFacts(Struct, gc=False):
-    """What a relay has to know of a choice."""
-
-    index: Integer = UNSET
-    finish_reason: Text = UNSET
-
-
-class Facts(Struct, gc=False):
-    """What a relay has to know of an event: a chunk without what it can pass on unread.
-
-    The paths that the scanner looks for are made from this type.
-    """
-
-    object: Any = UNSET
-    choices: list[ChoiceFacts] | UnsetType | None = UNSET
-    usage: Opaque = UNSET
-    error: Any = UNSET
-
-
-decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts, firm={ChoiceFacts})
-
-
-class _Shape(Struct, gc=False):
-    """What tells a chunk event from others, whatever is in it."""
-
-    choices: Opaque = UNSET
-    object: Any = UNSET
-
-
-_decode_shape = codec.tolerant_decoder(_Shape)
-
-
-def _is_chunk(decoded: Facts | _Shape) -> bool:
-    return decoded.choices is not UNSET or decoded.object == "chat.completion.chunk"
-
-
-def _is_chunk_event(data: bytes) -> bool:
-    try:
-        return _is_chunk(_decode_shape(data))
-    except InvalidChunk:
-        return False
-
-
-def _note(facts: Facts, tally: Tally) -> bool:
-    if not _is_chunk(facts):
-        return False
-    tally.note(facts)
-    return True
-
-
-def _find_error(facts: Facts) -> Any:
-    return None if facts.error is UNSET else facts.error
-
-
-DIALECT: Final = Dialect(
-    decode=decode,
-    decode_utf8=decode_utf8,
-    facts=Facts,
-    decode_facts=decode_facts,
-    note=_note,
-    find_error=_find_error,
-    is_chunk=_is_chunk_event,
-    decode_usage=codec.tolerant_decoder(UsageInfo),
-    model=("model",),
-    has_usage_chunks=True,
-)
-"""How chunks are read, of this family and of `models`."""

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fastchunk
-from fastchunk import EventTooLarge, InvalidChunk, Relay, scan, wire
+from fastchunk import EventTooLarge, InvalidChunk, Relay, chat, scan, wire
 from fastchunk.edit import _edit_exactly
 from fastchunk.sse import BlockSplitter, blocks
 from tests.fuzz import FRAGMENTS, cut, generated, mutated
@@ -187,7 +187,7 @@ def test_a_table_of_any_number_of_paths(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("path", recorded(), ids=lambda path: path.stem)
 def test_scanners_agree_on_recorded_events(path: Path) -> None:
-    paths = [*scan.paths_of(wire.Facts), ("model",), ("choices", None, "delta", "content")]
+    paths = [*scan.paths_of(chat.Facts), ("model",), ("choices", None, "delta", "content")]
     for data in documents(path):
         results = [module.scan(data, module.Table(paths)) for module in MODULES]
         assert (results[-1] is None) is (_found_by_the_library(data, []) is None)
@@ -686,13 +686,13 @@ def test_tallies_take_note_of_the_same() -> None:
         b'{"object":"chat.completion.chunk","usage":5}',
         b'{"choices":[{"index":[2],"finish_reason":{"no":"text"}}]}',
     ]
-    for decode in (wire.decode, wire.decode_facts):
+    for decode in (wire.decode, chat.decode_facts):
         found = []
         for module in MODULES:
             tally = module.Tally()
             for document in documents:
                 tally.note(decode(document))
-            usage = wire.DIALECT.decode_usage(tally.usage_data)
+            usage = chat.DIALECT.decode_usage(tally.usage_data)
             assert usage.prompt_tokens == 2
             cost = msgspec.json.encode(usage.cost)
             found.append((tally.chunks, tally.indexes, tally.finish_reasons, cost))
@@ -710,7 +710,7 @@ class Above(msgspec.Struct):
 
 
 def test_paths_are_those_of_the_structs() -> None:
-    assert scan.paths_of(wire.Facts) == {
+    assert scan.paths_of(chat.Facts) == {
         ("object",): scan.FACT,
         ("choices",): scan.FACT,
         ("choices", None, "index"): scan.FACT,
