@@ -108,20 +108,28 @@ def _texts(chunk: Chunk, with_arguments: bool) -> list[Text]:
             voice = position
         if delta:
             place = ("choices", position, "delta")
-            if delta.reasoning or delta.reasoning_content or delta.reasoning_details:
-                found += _reasoning_texts(voice, delta, place)
-            content = delta.content
-            if type(content) is str:
-                if content:
-                    found.append(Text(voice, _CONTENT, content, (*place, "content")))
-            elif content:
-                found += _below(voice, _CONTENT, content, (*place, "content"))
-            if delta.refusal:
-                found += _below(voice, _REFUSAL, delta.refusal, (*place, "refusal"))
-            if with_arguments:
-                found += _arguments(voice, delta, place)
+            found += _delta_texts(voice, delta, place, with_arguments)
         if choice.text or choice.message:
             found += _strays(voice, choice, position, found)
+    return found
+
+
+def _delta_texts(
+    voice: Hashable, delta: wire.DeltaMessage, place: Place, with_arguments: bool
+) -> list[Text]:
+    found: list[Text] = []
+    if delta.reasoning or delta.reasoning_content or delta.reasoning_details:
+        found += _reasoning_texts(voice, delta, place)
+    content = delta.content
+    if type(content) is str:
+        if content:
+            found.append(Text(voice, _CONTENT, content, (*place, "content")))
+    elif content:
+        found += _below(voice, _CONTENT, content, (*place, "content"))
+    if delta.refusal:
+        found += _below(voice, _REFUSAL, delta.refusal, (*place, "refusal"))
+    if with_arguments:
+        found += _arguments(voice, delta, place)
     return found
 
 
