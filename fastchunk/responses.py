@@ -180,19 +180,19 @@ class Response(Struct, kw_only=True, gc=False):
 
     @property
     def output_text(self) -> str:
-        """The texts of all `output_text` parts of the output, joined."""
-        output = self.output if isinstance(self.output, list) else []
-        return "".join(text for item in output for text in _texts_in(item))
+        """The texts of all `output_text` parts of the output's messages, joined."""
+        messages = _objects_in(self.output, "message")
+        parts = [
+            part for item in messages for part in _objects_in(item.get("content"), "output_text")
+        ]
+        texts = [part.get("text") for part in parts]
+        return "".join(text for text in texts if isinstance(text, str))
 
 
-def _texts_in(item: dict[str, Any]) -> list[str]:
-    """List the texts of an item's `output_text` parts; a server may send anything in its place."""
-    parts = item.get("content") if item.get("type") == "message" else None
-    if not isinstance(parts, list):
-        return []
-    objects = [part for part in parts if isinstance(part, dict)]
-    texts = [part.get("text") for part in objects if part.get("type") == "output_text"]
-    return [text for text in texts if isinstance(text, str)]
+def _objects_in(value: object, kind: str) -> list[dict[str, Any]]:
+    """List the objects of a type in a list; a server may send anything in the place of either."""
+    found = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return [item for item in found if item.get("type") == kind]
 
 
 _decode_response: Callable[[Data], Response] = codec.tolerant_decoder(Response)
@@ -580,9 +580,9 @@ class Facts(Struct, gc=False):
 
     type: Any = UNSET
     response: ResponseFacts | UnsetType | None = UNSET
-    code: Opaque = UNSET
-    message: Opaque = UNSET
-    param: Opaque = UNSET
+    code: Any = UNSET
+    message: Any = UNSET
+    param: Any = UNSET
     error: Any = UNSET
 
     @property
@@ -597,7 +597,7 @@ class Facts(Struct, gc=False):
             return self.error
         if self.type == "error":
             described = {"code": self.code, "message": self.message, "param": self.param}
-            return {key: _parse(raw) for key, raw in described.items() if isinstance(raw, Raw)}
+            return {key: value for key, value in described.items() if value is not UNSET}
         response = self.response
         return response.error if isinstance(response, ResponseFacts) else self.error
 
