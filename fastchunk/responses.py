@@ -587,7 +587,7 @@ class Facts(Struct, gc=False):
 
     @property
     def failure(self) -> Any:
-        """The error that the event reports, parsed; `msgspec.UNSET` or `None` if it reports none.
+        """The error that the event reports, parsed; None if it reports none.
 
         An `error` event describes it in the event itself, as the API says, or in `error`, as the
         server does it; other servers send `error` without a type, and a response that has failed
@@ -599,7 +599,7 @@ class Facts(Struct, gc=False):
             described = {"code": self.code, "message": self.message, "param": self.param}
             return {key: value for key, value in described.items() if value is not UNSET}
         response = self.response
-        return response.error if isinstance(response, ResponseFacts) else self.error
+        return (response.error or None) if isinstance(response, ResponseFacts) else None
 
 
 decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts)

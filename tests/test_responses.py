@@ -269,10 +269,10 @@ def test_what_a_server_sends_as_the_text_of_the_output_is_kept() -> None:
 @pytest.mark.parametrize(
     ("event", "failure"),
     [
-        ({"type": "response.output_text.delta", "delta": "error"}, UNSET),
+        ({"type": "response.output_text.delta", "delta": "error"}, None),
         ({"type": "response.completed", "response": {"error": None}}, None),
-        ({"type": "response.created", "response": {"id": "r"}}, UNSET),
-        ({"type": "response.created", "response": [7]}, UNSET),
+        ({"type": "response.created", "response": {"id": "r"}}, None),
+        ({"type": "response.created", "response": [7]}, None),
         ({"type": "response.failed", "response": {"error": {"code": "c"}}}, {"code": "c"}),
         ({"error": {"message": "m"}}, {"message": "m"}),
         ({"type": "error", "error": {"message": "m"}}, {"message": "m"}),
