@@ -626,6 +626,7 @@ class Answer:
         """Add the next event. What follows the whole response changes nothing."""
         if self._finished:
             return
+        # Nearly every event is a piece of a text, so that is asked first.
         slot = _SLOTS.get(type(event))
         if slot is not None:
             text = getattr(event, slot.source)
@@ -662,6 +663,7 @@ class Answer:
         return response
 
     def _take_response(self, event: LifeCycleEvent) -> None:
+        # What is no object says nothing; what came before still stands.
         if _is_object(event.response):
             self._response = event.response
             self._finished = isinstance(event, _ENDS)
@@ -735,6 +737,7 @@ class _Node:
 
     def write(self, key: str, text: str, *, whole: bool) -> None:
         """Add a piece to the text under `key`, or replace the text."""
+        # A part has one text. If a server changes its mind about which, the last one counts.
         if whole or key != self._key:
             self._key, self._pieces, self._whole = key, [], whole
         self._pieces.append(text)
@@ -781,6 +784,8 @@ def _read_index(value: object) -> int:
 
 
 class _Holder(Struct, gc=False):
+    """Lets the tolerant decoder, which makes Structs, parse a value of any kind."""
+
     value: Any
 
 
