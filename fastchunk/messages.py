@@ -8,16 +8,15 @@ Cost: msgspec's own time and one Python call.
 The classes and fields are those of Anthropic's SDK, release 2.13, with what its beta API adds. What
 `wire` says of values of another type, and of keys without a field, holds here too: only `message`,
 `content_block` and a content block's `delta` must be objects. `tagged` says what becomes of events,
-content blocks and deltas of a type that has no Struct here. The results of the API's own tools have
-none: a message can be put together without a look into them.
+content blocks and deltas of a type that has no Struct here.
 
     >>> from fastchunk import encode, messages
     >>> data = '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}'
     >>> event = messages.decode(data)
     >>> event.delta
     TextDelta(text='Hi')
-    >>> encode(event) == data.encode()
-    True
+    >>> encode(event)
+    b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"Hi"},"index":0}'
 """
 
 from __future__ import annotations
@@ -35,11 +34,15 @@ from .tagged import Tagged, UnknownEvent, tagged_decoder
 from .wire import Integer, Opaque, Text
 
 __all__ = [
+    "AdvisorToolResultBlock",
     "Answer",
+    "BashCodeExecutionToolResultBlock",
     "CacheCreation",
     "CitationsDelta",
+    "CodeExecutionToolResultBlock",
     "CompactionBlock",
     "CompactionContentBlockDelta",
+    "ContainerUploadBlock",
     "ContentBlock",
     "ContentBlockDelta",
     "ContentBlockDeltaEvent",
@@ -51,6 +54,9 @@ __all__ = [
     "FallbackBlock",
     "FallbackInfo",
     "InputJSONDelta",
+    "KnownEvent",
+    "MCPToolListingBlock",
+    "MCPToolResultBlock",
     "MCPToolUseBlock",
     "Message",
     "MessageDelta",
@@ -66,11 +72,17 @@ __all__ = [
     "SignatureDelta",
     "TextBlock",
     "TextDelta",
+    "TextEditorCodeExecutionToolResultBlock",
     "ThinkingBlock",
     "ThinkingDelta",
+    "ToolResultBlock",
+    "ToolSearchToolResultBlock",
     "ToolUseBlock",
     "UnknownEvent",
     "Usage",
+    "UseBlock",
+    "WebFetchToolResultBlock",
+    "WebSearchToolResultBlock",
     "decode",
     "decode_facts",
     "decode_usage",
@@ -102,8 +114,8 @@ class RedactedThinkingBlock(Tagged, tag="redacted_thinking", kw_only=True, gc=Fa
     data: Text = UNSET
 
 
-class _UseBlock(Tagged, kw_only=True, gc=False):
-    """A tool call."""
+class UseBlock(Tagged, kw_only=True, gc=False):
+    """A tool call: what those of all kinds have."""
 
     id: Text = UNSET
     input: Any = UNSET
@@ -111,23 +123,91 @@ class _UseBlock(Tagged, kw_only=True, gc=False):
     name: Text = UNSET
 
 
-class ToolUseBlock(_UseBlock, tag="tool_use", kw_only=True, gc=False):
+class ToolUseBlock(UseBlock, tag="tool_use", kw_only=True, gc=False):
     """A call of one of the client's tools."""
 
     caller: Opaque = UNSET
     toolset_name: Text = UNSET
 
 
-class ServerToolUseBlock(_UseBlock, tag="server_tool_use", kw_only=True, gc=False):
+class ServerToolUseBlock(UseBlock, tag="server_tool_use", kw_only=True, gc=False):
     """A call of one of the API's own tools."""
 
     caller: Opaque = UNSET
 
 
-class MCPToolUseBlock(_UseBlock, tag="mcp_tool_use", kw_only=True, gc=False):
+class MCPToolUseBlock(UseBlock, tag="mcp_tool_use", kw_only=True, gc=False):
     """A call of a tool of an MCP server."""
 
     server_name: Text = UNSET
+
+
+class ToolResultBlock(Tagged, kw_only=True, gc=False):
+    """What a tool of the API's own has returned: what those of all kinds have."""
+
+    content: Opaque = UNSET
+    tool_use_id: Text = UNSET
+
+
+class WebSearchToolResultBlock(
+    ToolResultBlock, tag="web_search_tool_result", kw_only=True, gc=False
+):
+    """What a web search has found."""
+
+    caller: Opaque = UNSET
+
+
+class WebFetchToolResultBlock(ToolResultBlock, tag="web_fetch_tool_result", kw_only=True, gc=False):
+    """What was at a URL."""
+
+    caller: Opaque = UNSET
+
+
+class AdvisorToolResultBlock(ToolResultBlock, tag="advisor_tool_result", kw_only=True, gc=False):
+    """What another model advises."""
+
+
+class CodeExecutionToolResultBlock(
+    ToolResultBlock, tag="code_execution_tool_result", kw_only=True, gc=False
+):
+    """What a program has written."""
+
+
+class BashCodeExecutionToolResultBlock(
+    ToolResultBlock, tag="bash_code_execution_tool_result", kw_only=True, gc=False
+):
+    """What a shell command has written."""
+
+
+class TextEditorCodeExecutionToolResultBlock(
+    ToolResultBlock, tag="text_editor_code_execution_tool_result", kw_only=True, gc=False
+):
+    """What the text editor has shown or changed."""
+
+
+class ToolSearchToolResultBlock(
+    ToolResultBlock, tag="tool_search_tool_result", kw_only=True, gc=False
+):
+    """What tools a search has found."""
+
+
+class MCPToolResultBlock(ToolResultBlock, tag="mcp_tool_result", kw_only=True, gc=False):
+    """What a tool of an MCP server has returned."""
+
+    is_error: bool | UnsetType | None = UNSET
+
+
+class ContainerUploadBlock(Tagged, tag="container_upload", kw_only=True, gc=False):
+    """A file that was written in the container."""
+
+    file_id: Text = UNSET
+
+
+class MCPToolListingBlock(Tagged, tag="mcp_tool_listing", kw_only=True, gc=False):
+    """The tools of an MCP server."""
+
+    mcp_server_name: Text = UNSET
+    tools: Opaque = UNSET
 
 
 class CompactionBlock(Tagged, tag="compaction", kw_only=True, gc=False):
@@ -160,9 +240,19 @@ ContentBlock: TypeAlias = (
     | RedactedThinkingBlock
     | ToolUseBlock
     | ServerToolUseBlock
+    | WebSearchToolResultBlock
+    | WebFetchToolResultBlock
+    | AdvisorToolResultBlock
+    | CodeExecutionToolResultBlock
+    | BashCodeExecutionToolResultBlock
+    | TextEditorCodeExecutionToolResultBlock
+    | ToolSearchToolResultBlock
     | MCPToolUseBlock
+    | MCPToolResultBlock
+    | ContainerUploadBlock
     | CompactionBlock
     | FallbackBlock
+    | MCPToolListingBlock
     | Raw
 )
 """A part of a message's content; one of a type that has no Struct is raw JSON."""
@@ -415,8 +505,12 @@ def merge_usage(known: Usage, later: Usage) -> Usage:
     The counts of a `message_delta` are totals; what it leaves out has not changed since
     `message_start`.
     """
-    said = {name: getattr(later, name) for name in later.__struct_fields__}
-    return structs.replace(known, **{name: item for name, item in said.items() if _says(item)})
+    merged = structs.replace(known)
+    for name in later.__struct_fields__:
+        said = getattr(later, name)
+        if said is not UNSET and _says(said):
+            setattr(merged, name, said)
+    return merged
 
 
 class Answer:
@@ -429,7 +523,7 @@ class Answer:
 
     def __init__(self) -> None:
         self._message = Message()
-        self._blocks: list[_Block] = []
+        self._blocks: dict[Any, _Block] = {}
         self._started = False
         self._finished = False
 
@@ -439,18 +533,22 @@ class Answer:
         Raises `TypeError` for what is no event of this family.
         """
         if type(event) is ContentBlockDeltaEvent:
-            index = event.index
-            if type(index) is int and 0 <= index < len(self._blocks):
-                self._blocks[index].add(event.delta)
-        elif isinstance(event, ContentBlockStartEvent):
-            self._start_block(event.content_block)
-        elif isinstance(event, MessageStartEvent):
+            try:
+                block = self._blocks[event.index]
+            except (KeyError, TypeError):
+                return  # there is no such block, or the index is no number
+            block.add(event.delta)
+        elif type(event) in _QUIET:
+            pass
+        elif type(event) is ContentBlockStartEvent:
+            self._add_block(event.content_block)
+        elif type(event) is MessageStartEvent:
             self._start(event.message)
-        elif isinstance(event, MessageDeltaEvent):
+        elif type(event) is MessageDeltaEvent:
             self._end(event)
-        elif isinstance(event, MessageStopEvent):
+        elif type(event) is MessageStopEvent:
             self._finished = True
-        elif not isinstance(event, _EVENTS):
+        else:
             raise TypeError(f"event must be one of messages.Event, not {type(event).__name__}")
 
     @property
@@ -460,7 +558,7 @@ class Answer:
 
     def build(self) -> Message:
         """Build the message as it is so far; what is added later does not change it."""
-        blocks = [block.build() for block in self._blocks]
+        blocks = [block.build() for block in self._blocks.values()]
         return structs.replace(self._message, content=blocks)
 
     def _start(self, message: Any) -> None:
@@ -468,20 +566,20 @@ class Answer:
             return
         self._started = True
         self._message = structs.replace(message)
-        if isinstance(message.content, list):
-            self._blocks += map(_build_on, message.content)
+        for block in message.content if isinstance(message.content, list) else ():
+            self._add_block(block)
 
-    def _start_block(self, block: Any) -> None:
-        self._blocks.append(_build_on(block))
-        if isinstance(block, FallbackBlock) and isinstance(block.to, FallbackInfo):
+    def _add_block(self, block: Any) -> None:
+        self._blocks[len(self._blocks)] = _BUILDERS.get(type(block), _Block)(block)
+        if type(block) is FallbackBlock and isinstance(block.to, FallbackInfo):
             self._message.model = block.to.model  # the one that answers from here on
 
     def _end(self, event: MessageDeltaEvent) -> None:
         message, delta = self._message, event.delta
         if isinstance(delta, MessageDelta):
-            for name in ("stop_details", "stop_reason", "stop_sequence"):
-                said = getattr(delta, name)
-                setattr(message, name, None if said is UNSET else said)
+            message.stop_details = _or_null(delta.stop_details)
+            message.stop_reason = _or_null(delta.stop_reason)
+            message.stop_sequence = _or_null(delta.stop_sequence)
             _take(message, delta, "container")
         _take(message, event, "context_management")
         _take(message, event, "input_transformations")
@@ -498,15 +596,18 @@ def _take(message: Message, source: Struct, name: str) -> None:
 
 def _says(value: object) -> bool:
     """Tell whether a field has a value: it is neither absent nor null."""
-    return value is not UNSET and value is not None and value != _NULL
+    return not (value is UNSET or value is None or (type(value) is Raw and value == _NULL))
 
 
 _NULL = Raw(b"null")
-_EVENTS = (*get_args(KnownEvent), UnknownEvent)
+_QUIET = frozenset({ContentBlockStopEvent, PingEvent, ErrorEvent, UnknownEvent})
+"""The events that say nothing about the message."""
 
 
 class _Block:
-    """A content block that nothing is added to: its deltas are none, or unknown."""
+    """A content block to which nothing is added: it has no deltas, or they are unknown."""
+
+    __slots__ = ("_block",)
 
     def __init__(self, block: Any) -> None:
         self._block = block
@@ -518,98 +619,100 @@ class _Block:
         return self._block
 
 
-class _Text(_Block):
+class _TextBlock(_Block):
+    __slots__ = ("_append", "_citations", "_pieces")
+
     def __init__(self, block: TextBlock) -> None:
-        super().__init__(block)
-        self._pieces = _texts(block.text)
+        self._block = block
+        self._pieces = [block.text]
+        self._append = self._pieces.append
         self._citations = list(block.citations) if isinstance(block.citations, list) else []
 
     def add(self, delta: Any) -> None:
         if type(delta) is TextDelta:
-            self._pieces += _texts(delta.text)
+            self._append(delta.text)
         elif isinstance(delta, CitationsDelta) and delta.citation is not UNSET:
             self._citations.append(delta.citation)
 
-    def build(self) -> TextBlock:
-        block: TextBlock = structs.replace(self._block)
-        if self._pieces:
-            block.text = _join(self._pieces)
-        if self._citations:
-            block.citations = self._citations[:]
-        return block
+    def build(self) -> Any:
+        citations = self._citations[:] or self._block.citations
+        return structs.replace(self._block, text=_join(self._pieces), citations=citations)
 
 
-class _Thinking(_Block):
+class _ThinkingBlock(_Block):
+    __slots__ = ("_append", "_pieces", "_signature")
+
     def __init__(self, block: ThinkingBlock) -> None:
-        super().__init__(block)
-        self._pieces = _texts(block.thinking)
+        self._block = block
+        self._pieces = [block.thinking]
+        self._append = self._pieces.append
         self._signature = block.signature
 
     def add(self, delta: Any) -> None:
         if type(delta) is ThinkingDelta:
-            self._pieces += _texts(delta.thinking)
+            self._append(delta.thinking)
         elif isinstance(delta, SignatureDelta):
             self._signature = delta.signature
 
-    def build(self) -> ThinkingBlock:
-        block: ThinkingBlock = structs.replace(self._block, signature=self._signature)
-        if self._pieces:
-            block.thinking = _join(self._pieces)
-        return block
+    def build(self) -> Any:
+        thinking = _join(self._pieces)
+        return structs.replace(self._block, thinking=thinking, signature=self._signature)
 
 
-class _Use(_Block):
-    def __init__(self, block: _UseBlock) -> None:
-        super().__init__(block)
-        self._pieces: list[str] = []
+class _UseBlock(_Block):
+    __slots__ = ("_append", "_pieces")
+
+    def __init__(self, block: UseBlock) -> None:
+        self._block = block
+        self._pieces: list[Text] = []
+        self._append = self._pieces.append
 
     def add(self, delta: Any) -> None:
         if type(delta) is InputJSONDelta:
-            self._pieces += _texts(delta.partial_json)
+            self._append(delta.partial_json)
 
-    def build(self) -> _UseBlock:
-        block: _UseBlock = structs.replace(self._block)
+    def build(self) -> Any:
         text = _join(self._pieces)
-        if text:
-            block.input = _read_arguments(text)
-        return block
+        return structs.replace(self._block, input=_read_arguments(text)) if text else self._block
 
 
-class _Compaction(_Block):
+class _CompactionBlock(_Block):
+    __slots__ = ()
+
     def add(self, delta: Any) -> None:
         if isinstance(delta, CompactionContentBlockDelta):
-            content, encrypted = delta.content, delta.encrypted_content
             self._block = structs.replace(
                 self._block,
-                content=None if content is UNSET else content,
-                encrypted_content=None if encrypted is UNSET else encrypted,
+                content=_or_null(delta.content),
+                encrypted_content=_or_null(delta.encrypted_content),
             )
 
 
 _BUILDERS: dict[type, type[Any]] = {
-    TextBlock: _Text,
-    ThinkingBlock: _Thinking,
-    ToolUseBlock: _Use,
-    ServerToolUseBlock: _Use,
-    MCPToolUseBlock: _Use,
-    CompactionBlock: _Compaction,
+    TextBlock: _TextBlock,
+    ThinkingBlock: _ThinkingBlock,
+    ToolUseBlock: _UseBlock,
+    ServerToolUseBlock: _UseBlock,
+    MCPToolUseBlock: _UseBlock,
+    CompactionBlock: _CompactionBlock,
 }
 
 
-def _build_on(block: Any) -> _Block:
-    builder: _Block = _BUILDERS.get(type(block), _Block)(block)
-    return builder
+def _or_null(value: Any) -> Any:
+    return None if value is UNSET else value
 
 
-def _texts(value: object) -> list[str]:
-    """List the text, if it is one and says something."""
-    return [value] if isinstance(value, str) and value else []
+def _join(pieces: list[Any]) -> str:
+    """Join the pieces, and keep them joined, so that the next call joins only what is new.
 
-
-def _join(pieces: list[str]) -> str:
-    """Join the pieces, and keep them joined, so that the next call joins only what is new."""
-    pieces[:] = ["".join(pieces)]
-    return pieces[0]
+    What stands in the place of a piece and is no text says nothing.
+    """
+    try:
+        joined = "".join(pieces)
+    except TypeError:
+        joined = "".join(piece for piece in pieces if isinstance(piece, str))
+    pieces[:] = [joined]
+    return joined
 
 
 # --- arguments that break off -------------------------------------------------------------------
