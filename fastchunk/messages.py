@@ -191,10 +191,12 @@ class ToolSearchToolResultBlock(
     """What tools a search has found."""
 
 
-class MCPToolResultBlock(ToolResultBlock, tag="mcp_tool_result", kw_only=True, gc=False):
+class MCPToolResultBlock(Tagged, tag="mcp_tool_result", kw_only=True, gc=False):
     """What a tool of an MCP server has returned."""
 
+    content: Opaque = UNSET
     is_error: bool | UnsetType | None = UNSET
+    tool_use_id: Text = UNSET
 
 
 class ContainerUploadBlock(Tagged, tag="container_upload", kw_only=True, gc=False):
@@ -348,8 +350,8 @@ class CitationsDelta(Tagged, tag="citations_delta", kw_only=True, gc=False):
 class ThinkingDelta(Tagged, tag="thinking_delta", kw_only=True, gc=False):
     """The next piece of the reasoning."""
 
-    thinking: Text = UNSET
     estimated_tokens: Integer = UNSET
+    thinking: Text = UNSET
 
 
 class SignatureDelta(Tagged, tag="signature_delta", kw_only=True, gc=False):
@@ -541,7 +543,7 @@ class Answer:
         elif type(event) in _QUIET:
             pass
         elif type(event) is ContentBlockStartEvent:
-            self._add_block(event.content_block)
+            self._add_block(_or_null(event.content_block))
         elif type(event) is MessageStartEvent:
             self._start(event.message)
         elif type(event) is MessageDeltaEvent:
