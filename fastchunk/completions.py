@@ -28,7 +28,7 @@ from msgspec import UNSET, Struct, UnsetType, json, structs
 
 from . import codec, wire
 from .codec import Data
-from .wire import Facts, Integer, Integers, Opaque, Text, UsageInfo, decode_facts
+from .wire import Integer, Integers, Opaque, Text, UsageInfo
 
 __all__ = [
     "Answer",
@@ -37,9 +37,7 @@ __all__ = [
     "CompletionResponseChoice",
     "CompletionResponseStreamChoice",
     "CompletionStreamResponse",
-    "Facts",
     "decode",
-    "decode_facts",
     "decode_utf8",
 ]
 

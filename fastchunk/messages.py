@@ -472,8 +472,7 @@ decode_usage: Callable[[Data], Usage] = codec.tolerant_decoder(Usage)
 class MessageFacts(Struct, gc=False):
     """What a relay has to know of a message that begins."""
 
-    model: Text = UNSET
-    usage: Opaque = UNSET
+    usage: Any = UNSET
 
 
 class DeltaFacts(Struct, gc=False):
@@ -491,7 +490,7 @@ class Facts(Struct, gc=False):
     type: Any = UNSET
     message: MessageFacts | UnsetType | None = UNSET
     delta: DeltaFacts | UnsetType | None = UNSET
-    usage: Opaque = UNSET
+    usage: Any = UNSET
     error: Any = UNSET
 
 

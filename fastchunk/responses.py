@@ -569,7 +569,6 @@ class ResponseFacts(Struct, gc=False):
     """What a relay has to know of the response in a life-cycle event."""
 
     status: Any = UNSET
-    model: Any = UNSET
     usage: Opaque = UNSET
     error: Any = UNSET
     incomplete_details: Any = UNSET

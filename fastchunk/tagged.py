@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any, get_args
 
-from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, json, structs
+from msgspec import UNSET, DecodeError, Raw, Struct, json, structs
 
 from . import lenient
-from .codec import Data, tolerant_decoder
+from .codec import Data, UnknownEvent, tolerant_decoder
 from .errors import InvalidChunk, Loc, place
 from .exact.parse import replace_nan
 from .lenient import Misshapen, Read
@@ -37,15 +37,6 @@ class Tagged(Struct, kw_only=True, gc=False, tag_field="type"):
     def type(self) -> str:
         """The text under `type`."""
         return str(self.__struct_config__.tag)
-
-
-class UnknownEvent(Struct, kw_only=True, gc=False):
-    """An event of a type that its family does not know."""
-
-    type: str | UnsetType | None = UNSET
-    """What the event has under `type`; if that is no text, as it was parsed."""
-    data: Raw
-    """The event's whole data, as it came in."""
 
 
 class _Kind(Struct, gc=False):
