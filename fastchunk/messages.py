@@ -314,6 +314,7 @@ class Message(Struct, kw_only=True, gc=False):
     id: Text = UNSET
     container: Opaque = UNSET
     content: list[ContentBlock] | UnsetType | None = UNSET
+    """In an event, all of it is as it was parsed if a block has a type without a Struct."""
     context_management: Opaque = UNSET
     diagnostics: Opaque = UNSET
     model: Text = UNSET
@@ -558,7 +559,10 @@ class Answer:
         return self._finished
 
     def build(self) -> Message:
-        """Build the message as it is so far; what is added later does not change it."""
+        """Build the message as it is so far; what is added later does not change it.
+
+        What was not added to, its usage among it, is the events' own objects, not copies.
+        """
         blocks = [block.build() for block in self._blocks.values()]
         return structs.replace(self._message, content=blocks)
 

@@ -380,6 +380,15 @@ def test_a_message_may_begin_with_content() -> None:
     assert _answer(start, _text("b")) == {"content": [{"type": "text", "text": "ab"}, content[1]]}
 
 
+def test_the_content_that_a_message_begins_with_is_kept() -> None:
+    content = [{"type": "text", "text": "a"}, {"type": "new", "x": [1.5]}]
+    start = _decode(type="message_start", message={"content": content})
+    assert start.message.content == content
+    assert _answer(start, _start({"type": "text"}), _text("b", 2)) == {
+        "content": [*content, {"type": "text", "text": "b"}]
+    }
+
+
 def test_a_second_message_goes_on_with_the_first() -> None:
     start = _decode(type="message_start", message={"id": "m"})
     again = _decode(type="message_start", message={"id": "n", "content": [{"type": "text"}]})
