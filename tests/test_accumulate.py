@@ -22,7 +22,7 @@ HEADING = {"id": "c", "object": "chat.completion.chunk", "created": 5, "model": 
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
-def _accumulated(chunks: list[Json], family: Any = wire) -> Accumulator:
+def _accumulated(chunks: list[Json], family: Any = wire) -> Accumulator[wire.ChatCompletionResponse]:
     made = Accumulator()
     for chunk in chunks:
         made.add(family.decode(json.dumps(chunk)))
