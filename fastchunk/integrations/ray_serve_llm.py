@@ -6,24 +6,9 @@ Cost: less than a third of the CPU time that Ray's own code takes, from the engi
 server to the event in the router, with the pickling between the two.
 
 A server builds the chunks, Ray pickles each of them to a router, and the router dumps and frames
-it. Both kinds of replica call `install()`, each in its own process and before it serves:
-
-    from ray.serve import llm
-
-    class LLMServer(llm.LLMServer):
-        async def __init__(self, *args, **kwargs):
-            ray_serve_llm.install()
-            await super().__init__(*args, **kwargs)
-
-    class LLMRouter(llm.LLMRouter):  # Ray finds the router's routes by this name
-        def __init__(self, *args, **kwargs):
-            ray_serve_llm.install()
-            super().__init__(*args, **kwargs)
-
-    server = llm.LLMServer.as_deployment().options(func_or_class=LLMServer, name="server")
-    application = LLMRouter.as_deployment([llm_config]).bind([server.bind(llm_config)])
-
-Whoever else receives a server's chunks needs fastchunk to unpickle them, but no `install()`.
+it. Both kinds of replica call `install()`, each in its own process and before it serves;
+`docs/where-it-fits.md` has an application whose replicas do. Whoever else receives a server's
+chunks needs fastchunk to unpickle them, but no `install()`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """Ray's LLM code on a local Serve, as a process: `python -m tests.integrations.llm_serving FOLDER`.
 
-It serves Ray's own application at /ray, and the same one with the mirror at /fastchunk. As soon as
-both answer it writes a line of JSON: where each is, and of which module the chunks are that its
-server sends. It ends with its input.
+It serves Ray's own application at /ray, and that of the page on where fastchunk fits, `llm_app`, at
+/fastchunk. As soon as both answer it writes a line of JSON: where each is, and of which module the
+chunks are that its server sends. It ends with its input.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from copy import deepcopy
+from importlib import import_module
 from typing import Any
 
 import ray
@@ -16,37 +18,22 @@ from ray import serve
 from ray.serve import llm
 from ray.serve.llm.openai_api_models import ChatCompletionRequest
 
-from fastchunk.integrations import ray_serve_llm
 from tests.gateway.serving import free_port
 
-from .engine import Engine
-
-CONFIG = llm.LLMConfig(model_loading_config={"model_id": "m"})
-SMALL = {"num_replicas": 1, "autoscaling_config": None, "ray_actor_options": {"num_cpus": 0.2}}
-
-
-class LLMServer(llm.LLMServer):  # type: ignore[misc]
-    async def __init__(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[misc]
-        ray_serve_llm.install()
-        await super().__init__(*args, **kwargs)
-
-
-# Ray finds the router's routes by this name.
-class LLMRouter(llm.LLMRouter):  # type: ignore[misc]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        ray_serve_llm.install()
-        super().__init__(*args, **kwargs)
-
-
-def build(server: Any, router: Any) -> serve.Application:
-    deployment = llm.LLMServer.as_deployment().options(func_or_class=server, name="server", **SMALL)
-    ingress = router.as_deployment([CONFIG]).options(**SMALL)
-    return ingress.bind([deployment.bind(CONFIG, engine_cls=Engine)])
+CONFIG: dict[str, Any] = {
+    "model_loading_config": {"model_id": "m"},
+    "deployment_config": {
+        "autoscaling_config": {"min_replicas": 1, "max_replicas": 1},
+        # Ray asks for no GPU where there is such a resource.
+        "ray_actor_options": {"num_cpus": 0.2, "resources": {"mock_resource": 1}},
+    },
+    "experimental_configs": {"num_router_replicas": 1},
+}
 
 
 def module_of_chunks(name: str) -> str:
     """Tell of which module the chunks are that reach this process from an application's server."""
-    server = serve.get_deployment_handle("server", name).options(stream=True)
+    server = serve.get_deployment_handle("LLMDeployment:m", name).options(stream=True)
     messages = [{"role": "user", "content": "text"}]
     request = ChatCompletionRequest(model="m", messages=messages, stream=True)
     [module] = {type(chunk).__module__ for chunk in server.chat.remote(request)}
@@ -58,6 +45,7 @@ def main(folder: str) -> None:
     ray.init(
         address="local",
         num_cpus=2,
+        resources={"mock_resource": 2},
         include_dashboard=False,
         object_store_memory=80 * 1024 * 1024,
         _node_ip_address="127.0.0.1",
@@ -65,14 +53,14 @@ def main(folder: str) -> None:
     )
     port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    own, mirrored = build(llm.LLMServer, llm.LLMRouter), build(LLMServer, LLMRouter)
-    serve.run(own, name="ray", route_prefix="/ray")
-    serve.run(mirrored, name="fastchunk", route_prefix="/fastchunk")
-    applications = {
-        name: {"url": f"http://127.0.0.1:{port}/{name}/v1", "chunks": module_of_chunks(name)}
-        for name in ("ray", "fastchunk")
-    }
-    print(json.dumps(applications), file=answers, flush=True)
+    builders = {"ray": llm.build_openai_app, "fastchunk": import_module("llm_app").build}
+    told = {}
+    for name, build in builders.items():
+        args = {"llm_configs": [deepcopy(CONFIG)]}  # Ray changes what it is given
+        serve.run(build(args), name=name, route_prefix=f"/{name}")
+        url = f"http://127.0.0.1:{port}/{name}/v1"
+        told[name] = {"url": url, "chunks": module_of_chunks(name)}
+    print(json.dumps(told), file=answers, flush=True)
     sys.stdin.read()
     serve.shutdown()
     ray.shutdown()

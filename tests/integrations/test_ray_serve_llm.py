@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from operator import attrgetter
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -30,10 +29,11 @@ from ray.serve import context
 from fastchunk import models
 from fastchunk.integrations import ray_serve_llm
 from tests.gateway.harness import PATIENCE
+from tests.pages import ROOT, blocks
 
 from .engine import ANSWERS, TEXTS, generate
 
-ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "where-it-fits.md"
 
 
 # --- Ray's own functions -------------------------------------------------------------------------
@@ -282,9 +282,18 @@ def test_without_rays_code_the_error_says_what_to_do(monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="module")
-def applications() -> Iterator[dict[str, dict[str, str]]]:
-    """Serve both applications; give where they are, and what their servers send."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+def applications(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
+    """Serve Ray's application and the page's; give where they are, and what their servers send."""
+    code = tmp_path_factory.mktemp("code")
+    [block] = [one for one in blocks(PAGE.read_text("utf-8")) if one.info.endswith("llm_app.py")]
+    (code / "llm_app.py").write_text(block.code, "utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(code)]),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAYLLM_ROUTER_RAY_ACTOR_OPTIONS": '{"num_cpus": 0.2}',
+        "RAYLLM_VLLM_ENGINE_CLS": "tests.integrations.engine.Engine",
+    }
     with (
         # The paths of the sockets in it may not be long.
         tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder,
