@@ -466,16 +466,20 @@ def _changes_of(
 ) -> tuple[Table, list[bytes | None]]:
     """Build the table of what is changed in every chunk, and list the new values."""
     changes = _checked(values, names)
-    paths = table_of(tuple(changes)).paths
-    encoded = _on_one_line(changes)
     if model is None:
-        return Table(paths), encoded
+        return table_of(tuple(changes)), _on_one_line(changes)
     if not isinstance(model, str):
         raise TypeError(f"model must be str, not {type(model).__name__}")
+    table = _table_with_model(place, tuple(changes))
+    return table, [*_on_one_line({"model": model}), *_on_one_line(changes)]
+
+
+@lru_cache(maxsize=256)
+def _table_with_model(place: Path, names: tuple[str, ...]) -> Table:
+    paths = table_of(names).paths
     if place[:1] in paths:
         raise ValueError(f"model changes {place[0]!r}, and so does set or drop")
-    roles = [IN_PLACE, *[PLAIN] * len(paths)]
-    return Table([place, *paths], roles), [*_on_one_line({"model": model}), *encoded]
+    return Table([place, *paths], [IN_PLACE, *[PLAIN] * len(paths)])
 
 
 @lru_cache(maxsize=256)
