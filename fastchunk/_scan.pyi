@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Decode, Look, Made, Path, Value
+from ._scan_py import Decode, Edit, Look, Made, Path, Value
 
 class Table:
     paths: list[Path]
@@ -54,13 +54,12 @@ class Looker:
 def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None: ...
 def is_plain(data: bytes, table: Table) -> bool: ...
 def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None: ...
-def splice_values(
-    data: bytes,
-    table: Table,
-    values: dict[str, Any],
+def quick_editor(
+    table_of: Callable[[tuple[str, ...]], Table],
     encode: Callable[[Any], bytes],
     drop: object,
-) -> bytes | None: ...
+    otherwise: Edit,
+) -> Edit: ...
 def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode: ...
 def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None: ...
 def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | None: ...

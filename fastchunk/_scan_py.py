@@ -20,6 +20,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 __all__ = [
     "DONE",
+    "Edit",
     "Forwarder",
     "Look",
     "Looker",
@@ -33,11 +34,11 @@ __all__ = [
     "is_plain",
     "list_members",
     "plain_events",
+    "quick_editor",
     "scan",
     "scan_once",
     "skip_gap",
     "splice",
-    "splice_values",
 ]
 
 Path: TypeAlias = "tuple[str | None, ...]"
@@ -68,6 +69,7 @@ Look: TypeAlias = "Callable[[Any, bytes], bytes | tuple[bytes, bytes | None] | N
 """Takes a chunk and its data; returns the data if the chunk leaves as it came, other data to take
 its place, or None to withhold it; or a pair of whole blocks that go before it and of that."""
 Decode = TypeVar("Decode", bound=Callable[..., Any])
+Edit = TypeVar("Edit", bound=Callable[..., bytes])
 
 DONE = b"[DONE]"
 """The data of the event that ends a stream of chunks."""
@@ -273,16 +275,14 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
     return edited
 
 
-def splice_values(
-    data: bytes,
-    table: Table,
-    values: dict[str, Any],
-    encode: Callable[[Any], bytes],
-    drop: object,
-) -> bytes | None:
-    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
-    encoded = [None if value is drop else encode(value) for value in values.values()]
-    return splice(data, table, encoded)
+def quick_editor(
+    table_of: object,  # noqa: ARG001
+    encode: object,  # noqa: ARG001
+    drop: object,  # noqa: ARG001
+    otherwise: Edit,
+) -> Edit:
+    """Build an edit function; the compiled one edits what is plain without `otherwise`."""
+    return otherwise
 
 
 class _Nothing(msgspec.Struct, gc=False):
