@@ -17,7 +17,6 @@ from fastchunk.text import Filter, Replace, Rule, Split, Stop
 
 Spans = list[tuple[int, int]]
 LETTERS = "abc"
-BRIEF = 6  # characters of a text for which all continuations can be tried
 
 
 class Case(NamedTuple):
@@ -89,6 +88,7 @@ CASES = {
     "pattern-zero-times": Case(pattern("ab{0}c"), "ac abc", "# abc"),
     "pattern-template": Case(pattern(r"(\d)-(?P<n>\d)", r"\2+\g<n>+\1"), "1-2", "2+2+1"),
     "pattern-group-without-match": Case(pattern("(a)|b", r"[\1]"), "ab", "[a][]"),
+    "pattern-group-when-the-text-ends": Case(pattern("(a)b?", r"[\1]"), "ca", "c[a]"),
     "pattern-group-repeated": Case(pattern("(?:(a)|(b)){2}c", r"[\1\2]"), "abc", "[ab]"),
     "pattern-ignorecase": Case(pattern("stra\u00dfe", flags=re.IGNORECASE), "STRA\u1e9eE", "#"),
     "pattern-flag-inside": Case(pattern("a(?i:b)c"), "aBc ABc", "# ABc"),
