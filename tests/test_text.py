@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from .text_cases import (
     CARD,
     CASES,
     LETTERS,
+    Late,
     all_cuts,
+    chained,
     cut_off,
     cuts,
     filtered,
+    joined,
     pattern_spans,
     pieces,
     replaced,
@@ -49,36 +52,6 @@ SOME_PATTERNS = (
     "c{1,2}?a",
     "^[ab]|bc",
 )
-
-
-class Late:
-    """A rule of a user's own: gives each character only when the next one has come, in capitals."""
-
-    def __init__(self) -> None:
-        self.waiting = ""
-
-    def feed(self, piece: str) -> str:
-        text = self.waiting + piece
-        self.waiting = text[-1]
-        return text[:-1].upper()
-
-    def close(self) -> str:
-        return self.waiting.upper() + "."
-
-
-def joined(leaving: Iterable[Piece]) -> dict[Channel, str]:
-    """Join the pieces of each channel."""
-    found: dict[Channel, str] = {}
-    for channel, piece in leaving:
-        assert piece
-        found[channel] = found.get(channel, "") + piece
-    return found
-
-
-def chained(rules: Iterable[Rule], fed: Iterable[Piece]) -> dict[Channel, str]:
-    chain = Rules(rules).start()
-    leaving = [piece for channel, text in fed for piece in chain.feed(channel, text)]
-    return joined([*leaving, *chain.close()])
 
 
 # The law: what comes out, joined, is the rule applied to the whole text.
