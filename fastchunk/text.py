@@ -145,6 +145,7 @@ class TextFilter(Protocol):
 
 
 Rule: TypeAlias = Replace | Stop | Split | Callable[[], TextFilter]
+"""A rule of this module, or what makes one of the user's own for each channel."""
 
 
 def _checked_strings(strings: Iterable[str]) -> set[str]:

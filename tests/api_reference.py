@@ -47,7 +47,7 @@ _SECTIONS = {
     "fastchunk": "The names that most programs need.",
     "fastchunk.models": "Ray Serve's response model. `fastchunk.decode` is its `decode`.",
     "fastchunk.wire": "What any server sends. An absent field is `UNSET`, a null is `None`.",
-    "fastchunk.text": "Rules for text that spans events. [Their page](text.md) tells how to use them.",
+    "fastchunk.text": "Rules for text that spans events. [Their page](text.md) explains them.",
     "fastchunk.completions": "Legacy completions, in three states.",
     "fastchunk.messages": "Anthropic Messages, in three states.",
     "fastchunk.responses": "OpenAI Responses, in three states.",
