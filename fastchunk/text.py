@@ -374,6 +374,7 @@ class Chain:
 
     def __init__(self, readers: list[_Reader]) -> None:
         self._readers = readers
+        self._last = len(readers) - 1
         # The steps that a channel's text takes, each with the number of its rule.
         self._steps: dict[Channel, list[tuple[int, _Step]]] = {}
         self.stopped: str | None = None
@@ -441,6 +442,9 @@ class Chain:
         if not goes_on:
             self.stopped = step.stopped
             self._drop_content_before(number)
+        if number == self._last:
+            leaving += pieces
+            return goes_on
         for channel, piece in pieces:
             if not self._send(channel, piece, number, leaving):
                 return False
