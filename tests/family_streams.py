@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastchunk.sse import blocks
+from fastchunk.sse import BlockSplitter, blocks, parse_block
 
 from .streams import documents
 
@@ -47,17 +47,19 @@ def events_of(stream: Path) -> list[bytes]:
 
 def blocks_of(stream: Path) -> list[bytes]:
     """Cut a stream into its blocks; one at the end that lacks its empty line gets one."""
-    raw = stream.read_bytes()
-    whole = list(blocks(raw))
-    rest = raw[sum(map(len, whole)) :]
-    return [*whole, rest.rstrip(b"\n") + b"\n\n"] if rest else whole
+    splitter = BlockSplitter(1 << 30)
+    whole = splitter.feed(stream.read_bytes())
+    more, rest = splitter.close()
+    found = list(blocks(whole + more))
+    return [*found, rest.rstrip(b"\n") + b"\n\n"] if rest else found
 
 
 def answers_in(stream: Path) -> Iterator[list[bytes]]:
     """Yield the blocks of each answer: some files hold the streams of several requests."""
     found: list[bytes] = []
     for block in blocks_of(stream):
-        if any(beginning in block for beginning in _BEGINNINGS) and found:
+        is_next = any(beginning in block for beginning in _BEGINNINGS)
+        if is_next and any(parse_block(one).data for one in found):
             yield found
             found = []
         found.append(block)
