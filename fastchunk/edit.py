@@ -18,15 +18,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from functools import lru_cache, update_wrapper
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from ._scan_py import Member, list_members, scan_once, skip_gap
 from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
-from .scan import IN_PLACE, Path, Table, splice, splice_values
+from .scan import IN_PLACE, Path, Table, quick_editor, splice
 
 __all__ = [
     "DROP",
@@ -82,7 +82,8 @@ def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
         changes = dict(changes)
     table = table_of(tuple(changes))
     try:
-        edited = splice_values(data, table, changes, encode_plainly, DROP)
+        values = [None if new is DROP else encode_plainly(new) for new in changes.values()]
+        edited = splice(data, table, values)
     except (RecursionError, UnicodeEncodeError):
         edited = None  # the exact way says of which value
     if edited is None:
@@ -134,6 +135,10 @@ def _steps(name: str) -> tuple[str, ...]:
     if _BAD_ESCAPE.search(name):
         raise ValueError(f"{name!r} is no JSON Pointer: ~ stands only in ~0 and ~1")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in name[1:].split("/"))
+
+
+if not TYPE_CHECKING:  # of which the type stays
+    edit = update_wrapper(quick_editor(table_of, encode_plainly, DROP, edit), edit)
 
 
 def pointer(place: Iterable[str | int]) -> str:

@@ -49,6 +49,8 @@ _SECTIONS = {
     "fastchunk.wire": "What any server sends. An absent field is `UNSET`, a null is `None`.",
     "fastchunk.gateway": "Needs the extra `gateway`. [Its page](gateway.md) tells how to use it.",
     "fastchunk.gateway.ray_serve": "Needs the extra `ray`.",
+    "fastchunk.integrations.ray_serve_llm": "Needs `ray[llm]==2.46.0`. "
+    "[Where it fits](where-it-fits.md#ray-serve) has an application that uses it.",
 }
 _DOCS = {"__version__": "The version of fastchunk that is imported."}
 
