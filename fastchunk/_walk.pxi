@@ -529,7 +529,7 @@ def quick_editor(table_of, encode, drop, otherwise):
     known = {}
 
     def edit(data, changes):
-        if type(data) is bytes and type(changes) is dict:
+        if type(data) is bytes and type(changes) is dict and len(<dict>changes) <= MAX_PATHS:
             names = tuple(<dict>changes)
             table = (<dict>known).get(names)
             if table is None:
