@@ -1,8 +1,8 @@
 """A client's request for a chat completion, and what the gateway changes in it.
 
 In:  the request's body, and the settings.
-Out: the body to send upstream, and what its answer needs: the model's name to write into it, and
-whether to strip the usage.
+Out: the body to send upstream, and what its answer needs: the model's name to write into it,
+whether to strip the usage, and whether somebody waits for it.
 
 What needs no change stays byte for byte. A body that is not a JSON object is sent as it is: the
 upstream rejects it better than the gateway could. A body that needs a change, but that only a
@@ -34,6 +34,8 @@ class CompletionRequest(NamedTuple):
     strip_usage: bool = False
     stream: bool | None = None
     """Whether it asks for a stream; None if the body cannot be read."""
+    awaits_usage: bool = True
+    """Whether the client or the gateway asks for the usage of a stream, or may have."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -76,7 +78,13 @@ def rewrite(body: bytes, settings: Settings) -> CompletionRequest:
     except InvalidChunk as error:
         text = "the request has to be changed for this model, but it is not strict JSON"
         raise Failure(400, "invalid_request", text) from error
-    return CompletionRequest(body, alias, strip_usage=bool(usage), stream=stream)
+    return CompletionRequest(
+        body,
+        alias,
+        strip_usage=bool(usage),
+        stream=stream,
+        awaits_usage=bool(usage) or _asks_for_usage(asked.stream_options),
+    )
 
 
 def _read(body: bytes) -> _Body:
@@ -92,9 +100,13 @@ def _usage_change(options: Any) -> dict[str, Any]:
     """Return the change that asks for the usage; {} if the client asks, or sends nonsense."""
     if options is None:
         return {"stream_options": {"include_usage": True}}
-    if isinstance(options, dict) and not options.get("include_usage"):
+    if isinstance(options, dict) and not _asks_for_usage(options):
         return {"/stream_options/include_usage": True}
     return {}
+
+
+def _asks_for_usage(options: Any) -> bool:
+    return isinstance(options, dict) and bool(options.get("include_usage"))
 
 
 def rename_model(body: bytes, model: str) -> bytes:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -26,13 +27,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fastchunk import Relay
+from fastchunk import InvalidChunk, Relay
+from fastchunk.relay import OnInvalid, Reasoning
+from fastchunk.text import Rule
 
 from ._access import STATUS, AccessLog
 from ._client import ClientDisconnected, Upload, read_body, until_disconnect, while_connected
 from ._failure import Failure
 from ._request import CompletionRequest, rename_model, rewrite
 from ._stream import RelayLike, Stream, forward, read_answer, response_start
+from ._texts import Texts
 from ._upstream import Upstream, is_encoded, request_headers, request_target, watch_connection
 from .metrics import CONTENT_TYPE, Metrics
 from .settings import Settings
@@ -49,31 +53,44 @@ log: logging.Logger = logging.getLogger("fastchunk.gateway")
 _CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that did not wait for the answer
 # What a client has to know to try again, or to try something else.
 _RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry", "www-authenticate")
+# Whose answers hold no text of a model's.
+_TEXTLESS = re.compile(r"/v1/(models(/[^?]*)?|embeddings)(\?.*)?")
 
 
-def create_app(
+def create_app(  # noqa: PLR0913
     settings: Settings | str,
     *,
+    text: Iterable[Rule] = (),
+    reasoning: Reasoning | None = None,
+    on_invalid: OnInvalid = "pass",
     relay: MakeRelay | None = None,
     on_answer: OnAnswer | None = None,
 ) -> Starlette:
     """Make the gateway's application from its settings, or from the upstream's URL alone.
 
+    `text`, `reasoning` and `on_invalid` are those of `fastchunk.Relay`, and hold for answers that
+    are not streamed as well. In an error every string is looked at. What cannot be read, an answer
+    that is no JSON object for one, is passed on if `on_invalid` is `"pass"`. Otherwise it is
+    withheld, with status 502, and so are other paths than `/v1/chat/completions`, with status 404;
+    `/v1/models` and `/v1/embeddings` are served, since their answers hold no text of a model's.
+
     `relay` makes the object that a stream passes through. It is called once for each stream, with
-    the keyword arguments `set`, `strip_usage` and `max_event_size` of `fastchunk.Relay`, which is
-    the default. To look at every chunk, or to change it, give
+    the keyword arguments `model`, `strip_usage` and `max_event_size` of `fastchunk.Relay`, which is
+    the default; and with `text`, `reasoning` and `on_invalid` where they were given, so that what
+    it makes has to apply them. To look at every chunk, or to change it, give
     `functools.partial(fastchunk.Relay, on_chunk=...)`.
 
     `on_answer` is called with the body of every answer to a chat completion that is not an event
     stream: a whole completion, or an error of the upstream, decompressed. It returns the body to
-    send. Whatever it raises ends the request with status 500.
+    send, to which the text rules then apply. Whatever it raises ends the request with status 500.
 
     A relay may be there to keep something from the client, and it sees streams alone. So with a
     `relay` and no `on_answer`, a request without `"stream": true` is refused with status 400, and
     any other answer that is not an event stream is withheld. `on_answer=lambda data: data` lets
     all of them pass. Both see chat completions only: other requests below `/v1/` are passed on.
 
-    Raises `TypeError` for an `on_answer` without a `relay`: streams would pass it.
+    Raises `TypeError` for an `on_answer` without a `relay`: streams would pass it. Raises what
+    `fastchunk.Relay` raises for `text`, `reasoning` and `on_invalid`.
 
     Mounted in another application, the gateway connects at the first request. To have its
     connections closed, enter `app.router.lifespan_context(app)` in the other one's lifespan.
@@ -82,7 +99,7 @@ def create_app(
         settings = Settings(upstream=settings)
     if on_answer is not None and relay is None:
         raise TypeError("on_answer sees no streams: give a relay too, if only fastchunk.Relay")
-    gateway = Gateway(settings, relay, on_answer)
+    gateway = Gateway(settings, Texts(text, reasoning, on_invalid), relay, on_answer)
     chat_completions = _Endpoint(gateway, "/v1/chat/completions", gateway.answer_completion)
     app = Starlette(
         routes=[
@@ -113,12 +130,18 @@ class Gateway:
     """What all requests of one application share."""
 
     def __init__(
-        self, settings: Settings, relay: MakeRelay | None, on_answer: OnAnswer | None
+        self,
+        settings: Settings,
+        texts: Texts,
+        relay: MakeRelay | None,
+        on_answer: OnAnswer | None,
     ) -> None:
         self.settings = settings
         self.metrics: Metrics = Metrics()
         self._upstream = Upstream(settings)
+        self._texts = texts
         self._make_relay = relay or Relay
+        self._may_stop = texts.can_stop or relay is not None
         self._on_answer = on_answer
         self._streams_only = relay is not None and on_answer is None
         self._open = 0
@@ -179,6 +202,8 @@ class Gateway:
         # CONNECT would open a tunnel, and TRACE would show the client the upstream's key.
         if call.scope["method"] in {"CONNECT", "TRACE"}:
             raise Failure(405, "method_not_allowed", "this method is not passed on")
+        if self._texts.fails_closed and not _TEXTLESS.fullmatch(request_target(call.scope)):
+            raise Failure(404, "not_checked", "this gateway does not serve what it cannot check")
         upload = Upload(call.scope, call.receive, self.settings.read_timeout)
         if upload.length == 0:
             return await while_connected(self._pass_on(call, None), until_disconnect(call.receive))
@@ -225,8 +250,12 @@ class Gateway:
                 _refuse_encoded(response)
                 await self._relay_stream(call, response, request)
             elif self._streams_only:
-                raise _withheld(response)
-            elif self._on_answer or (request.model and content_type == "application/json"):
+                raise _withheld(response, "no stream, which nothing checks here")
+            elif (
+                self._on_answer
+                or self._texts
+                or (request.model and content_type == "application/json")
+            ):
                 _refuse_encoded(response)
                 await self._send_changed(call, response, request)
             else:
@@ -243,11 +272,15 @@ class Gateway:
     ) -> None:
         settings = self.settings
         relay = self._make_relay(
-            set=None if request.model is None else {"model": request.model},
+            model=request.model,
             strip_usage=request.strip_usage,
             max_event_size=settings.max_event_size,
+            **self._texts.relay_options,
         )
-        stream = Stream(response, relay, call.send, keep_alive=settings.keep_alive)
+        may_stop = self._may_stop and not request.awaits_usage
+        stream = Stream(
+            response, relay, call.send, keep_alive=settings.keep_alive, may_stop=may_stop
+        )
         self._streams.add(stream)
         try:
             await stream.run()
@@ -274,6 +307,8 @@ class Gateway:
         body = await read_answer(response, self.settings.max_event_size)
         if body and self._on_answer is not None:  # without a body there is nothing to check
             body = _run_hook(self._on_answer, body)
+        if body and self._texts:
+            body = self._rewrite_texts(body, response)
         if request.model is not None:
             body = rename_model(body, request.model)
         start = response_start(response, same_body=False)
@@ -281,6 +316,17 @@ class Gateway:
             start["headers"].append((b"content-length", b"%d" % len(body)))
         await call.send(start)
         await call.send({"type": "http.response.body", "body": body})
+
+    def _rewrite_texts(self, body: bytes, response: aiohttp.ClientResponse) -> bytes:
+        """Apply the text rules to an answer that is not a stream. Raises `Failure`."""
+        try:
+            return self._texts.rewrite(body, is_error=response.status >= 400)
+        except InvalidChunk as error:
+            if self._texts.fails_closed:
+                raise _withheld(response, "a body that no text rule can read") from error
+            return body
+        except Exception as error:
+            raise _explain_hook_error("text", error) from error
 
 
 class _Endpoint:
@@ -318,14 +364,14 @@ def _refuse_encoded(response: aiohttp.ClientResponse) -> None:
         raise Failure(502, "upstream_encoded", text)
 
 
-def _withheld(response: aiohttp.ClientResponse) -> Failure:
+def _withheld(response: aiohttp.ClientResponse, what: str) -> Failure:
     """Build the failure that stands in for an answer that nothing checks.
 
     The status of an error stays, since clients act on it. Its body does not: some servers quote
     there what the model has written (Groq's `failed_generation`).
     """
     status = response.status
-    text = f"the upstream answered with status {status} and no stream, which nothing checks here"
+    text = f"the upstream answered with status {status} and {what}"
     headers = {name: response.headers[name] for name in _RETRY_HEADERS if name in response.headers}
     return Failure(status if status >= 400 else 502, "answer_withheld", text, headers)
 
@@ -334,16 +380,17 @@ def _run_hook(on_answer: OnAnswer, body: bytes) -> bytes:
     try:
         changed = on_answer(body)
     except Exception as error:
-        raise _explain_hook_error(error) from error
+        raise _explain_hook_error("on_answer", error) from error
     if not isinstance(changed, bytes):
         kind = type(changed).__name__
-        raise _explain_hook_error(TypeError(f"on_answer must return bytes, not {kind}"))
+        text = f"on_answer must return bytes, not {kind}"
+        raise _explain_hook_error("on_answer", TypeError(text))
     return changed
 
 
-def _explain_hook_error(error: Exception) -> Failure:
-    log.error("on_answer failed", exc_info=error)
-    return Failure(500, "on_answer_failed", "the gateway failed while it checked the answer")
+def _explain_hook_error(hook: str, error: Exception) -> Failure:
+    log.error("%s failed", hook, exc_info=error)
+    return Failure(500, f"{hook}_failed", "the gateway failed while it checked the answer")
 
 
 async def _show_health(_: Request) -> Response:

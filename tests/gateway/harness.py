@@ -27,6 +27,9 @@ REQUEST: dict[str, Any] = {
 SSE = "content-type: text/event-stream"
 JSON = "content-type: application/json"
 
+CHECKS = ("text", "reasoning", "on_invalid", "relay", "on_answer")
+"""The arguments of `create_app` that are no settings."""
+
 _encoder = StreamEncoder(wire, model="m", id="c", created=1)
 EVENTS = [
     _encoder.role("assistant"),
@@ -190,10 +193,10 @@ def replying(*headers: str, body: bytes = b"", status: str = "200 OK") -> Iterat
 
 
 @contextmanager
-def gateway(url: str, *, relay: Any = None, on_answer: Any = None, **options: Any) -> Iterator[str]:
-    """Run a gateway; give its URL."""
-    app = create_app(Settings(upstream=url, **options), relay=relay, on_answer=on_answer)
-    with running(app) as own:
+def gateway(url: str, **options: Any) -> Iterator[str]:
+    """Run a gateway with options of `Settings` and of `create_app`; give its URL."""
+    checks = {name: options.pop(name) for name in CHECKS if name in options}
+    with running(create_app(Settings(upstream=url, **options), **checks)) as own:
         yield own
 
 

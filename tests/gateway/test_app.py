@@ -544,7 +544,7 @@ def test_two_applications_count_apart() -> None:
 def test_a_relay_of_ones_own_needs_no_counters() -> None:
     class Plain:
         def __init__(self, **options: Any) -> None:
-            assert options == {"set": None, "strip_usage": False, "max_event_size": 77}
+            assert options == {"model": None, "strip_usage": False, "max_event_size": 77}
 
         def feed(self, data: bytes) -> bytes:
             return data
