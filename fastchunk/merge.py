@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from msgspec import UNSET, Raw, Struct
 
 from . import wire
-from .codec import encode, encode_tree
+from .codec import UnknownEvent, encode, encode_tree
 from .edit import DROP, edit, items_at, table_of
 from .errors import InvalidChunk
 from .scan import splice
@@ -37,9 +37,12 @@ _HANDED_CONTENT = ("choices", 0)  # no list is there: it is where the only choic
 _CONTENT = table_of(("/choices/0/delta/content",))
 
 
-def lists_of(chunk: Chunk) -> Lists:
-    """List the items of a chunk's lists, before somebody may change them."""
-    choices = chunk.choices
+def lists_of(chunk: Any) -> Lists:
+    """List the items of a chunk's lists, before somebody may change them.
+
+    The events of other families have none: a list in them that is changed is written anew.
+    """
+    choices = chunk.choices if isinstance(chunk, Chunk) else None
     if not choices:
         return {}
     for choice in choices:
@@ -93,6 +96,8 @@ def merge(
         before = decode(data)
         if before == chunk:
             return data
+        if type(before) is not type(chunk) or isinstance(chunk, UnknownEvent):
+            return encode(chunk)
         changes = _Changes(_Source(data, lists), ()).between(before, chunk)
         return edit(data, changes) if changes else data
     except (InvalidChunk, RecursionError):
@@ -149,9 +154,9 @@ class _Changes:
         return self._found
 
     def _compare(self, before: Struct, after: Struct, at: Place) -> None:
-        for name in after.__struct_fields__:
+        for name, key in zip(after.__struct_fields__, after.__struct_encode_fields__, strict=True):
             old, new = getattr(before, name), getattr(after, name)
-            place = *at, name
+            place = *at, key
             if old is new or old == new:
                 continue
             if isinstance(new, Struct) and type(old) is type(new):

@@ -20,37 +20,38 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct
 
 from . import wire
 from .codec import one_line
 from .dialect import Dialect, Unseen
+from .dialects import dialect_of
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
 from .errors import InvalidChunk
 from .merge import lists_of, merge
 from .rewrite import Rewriter, rules_for
 from .scan import (
     IN_PLACE,
+    LATEST,
     MAX_PATHS,
     PLAIN,
     Forwarder,
+    Looker,
     Path,
     Reader,
     Table,
     Tally,
     Value,
-    cut_plain,
     paths_of,
 )
-from .sse import BOM, MAX_EVENT_SIZE, block_at, blocks, parse_block
-from .stream import UNREADABLE, Family, Intake, Observer, dialect_of, is_complete
+from .sse import BOM, MAX_EVENT_SIZE, block_at, parse_block
+from .stream import UNREADABLE, Declining, Family, Intake, Observer, Taker, is_complete
 from .text import Rule
 
 __all__ = ["Relay"]
 
-T = TypeVar("T")
 OnChunk = Callable[[Any], "Any | Drop | None"]
 OnInvalid = Literal["pass", "drop", "raise"]
 Reasoning = Literal["reasoning", "reasoning_content", "both"]
@@ -97,6 +98,7 @@ class Relay:
             raise ValueError("strip_usage is for families whose clients have to ask for usage")
         self._table, self._values = _changes_of(dialect.model, model, set or {}, drop)
         self._strip_usage = strip_usage
+        self._changes = bool(self._values) or strip_usage or reasoning is not None
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
@@ -104,38 +106,32 @@ class Relay:
         self._reasoning = _checked_name(reasoning, dialect)
         self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
-        self._forwarder = None
-        if not self._looks and reasoning is None:
-            self._forwarder = self._new_forwarder(max_event_size)
-        self._read = self._choose_reader(max_event_size)
-        taker = self._forwarder or _Looker(self._look, max_event_size)
-        self._intake: Intake[bytes] = Intake(taker, max_event_size)
+        self._read: Callable[[bytes], Any] = _leave
+        self._keeps_latest = False  # whether the taker keeps usage by itself
+        self._taker: Any = self._new_taker(max_event_size)
+        self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
 
-    def _new_forwarder(self, max_event_size: int) -> Forwarder | None:
-        """Build what forwards events without a decision of ours; None where it cannot."""
-        table = _forwarder_table(
-            self._dialect.facts,
-            tuple(zip(self._table.paths, self._table.roles, strict=True)),
-            self._strip_usage,
-        )
-        if table is None:
-            return None
+    def _new_taker(self, max_event_size: int) -> Taker[bytes]:
+        """Build what takes the events that ask for no decision of ours."""
+        dialect = self._dialect
+        if self._looks:
+            reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
+            self._read = reader.read
+            return Looker(reader, self._look, max_event_size)
+        changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
+        table = _forwarder_table(dialect.facts, changed, self._strip_usage)
+        if table is None or self._reasoning is not None:
+            return Declining(b"")
         values: list[Value] = [*self._values]
         values += [...] * (len(table.paths) - len(values))
         if self._strip_usage:
             values[table.paths.index(("usage",))] = None
+        self._keeps_latest = LATEST in table.roles
         return Forwarder(table, values, self._seen, max_event_size)
-
-    def _choose_reader(self, max_event_size: int) -> Callable[[bytes], Any]:
-        """Return what decodes the events that ask for no decision, for whoever looks at chunks."""
-        if not self._looks:
-            return _leave
-        dialect = self._dialect
-        return Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent).read
 
     # --- what the stream has said so far ---
 
@@ -203,7 +199,11 @@ class Relay:
         and `InvalidChunk` where `on_invalid` is `"raise"`, with what came before it left for
         `close`; and the same again after that.
         """
-        out = self._take(data)
+        try:
+            out = self._take(data)
+        except BaseException as error:
+            self._fail(error)
+            raise
         return self._feed(data) if out is None else out
 
     def close(self) -> bytes:
@@ -220,13 +220,13 @@ class Relay:
         if rest:
             data = parse_block(rest).data
             if data is not None and is_complete(data, self._dialect):
-                out = self._failing(self._forward_block, rest)
+                out = self._forward_last(rest)
             else:
                 self.truncated = True
                 out = b"" if self._rewriter else rest
         if self._rewriter is not None:
             self._rewriter.end()
-            held = self._take_made(b"\n\n")
+            held = self._take_made(b"\n")
             out = out + b"\n\n" + held if out and rest and held else out + held
         self.truncated = self.truncated or not (self._seen.complete or self.stopped)
         return out
@@ -243,73 +243,52 @@ class Relay:
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks; return `whole` itself if none was changed."""
-        if self._forwarder is not None:
-            self._failing(self._forward_by, whole)
-        else:
-            plain = cut_plain(whole)
-            if plain is not None:
-                return self._look(whole, *plain)
-            self._failing(self._forward_blocks, whole)
+        try:
+            self._forward_all(whole)
+        except BaseException as error:
+            self._fail(error)
+            raise
         out = self._take_ready()
         return whole if out == whole else out
 
-    def _failing(self, forward: Callable[[bytes], T], data: bytes) -> T:
-        """Forward something; if that raises, the relay has failed for good."""
+    def _forward_last(self, block: bytes) -> bytes:
+        """Forward a block that only its end completes."""
         try:
-            return forward(data)
+            return self._forward_block(block)
         except BaseException as error:
-            self._failure = error
+            self._fail(error)
             raise
 
-    def _forward_by(self, whole: bytes) -> None:
-        """Let the forwarder take what it can, and what it leaves go the exact way."""
-        forwarder: Any = self._forwarder
-        at = 0
+    def _fail(self, error: BaseException) -> None:
+        """Fail for good; what was forwarded before is left for `close`."""
+        self._make_ready(self._taker.rest()[0])
+        self._failure = error
+
+    def _forward_all(self, whole: bytes) -> None:
+        """Let the taker pass on what it can, and let what it leaves go the exact way."""
+        taker, seen, at = self._taker, self._seen, 0
         while True:
-            out, at = forwarder.forward(whole, at)
+            out, at = taker.forward(whole, at)
             self._make_ready(out)
             if at == len(whole):
                 return
             block = block_at(whole, at)
             left = self._forward_block(block)
             self._make_ready(left)
-            if self._seen.last is not None:
-                self._learn(self._seen.last, is_withheld=not left)
+            if seen.last is not None and not self._looks:
+                self._learn(seen.last, is_withheld=not left)
             at += len(block)
 
     def _learn(self, facts: Any, *, is_withheld: bool) -> None:
-        """Let the forwarder pass on what has these facts, if they are all that it says."""
+        """Let the taker pass on what has these facts, if they are all that it says."""
         said = Tally()
         is_chunk = self._dialect.note(facts, said)
-        keeps_latest = self._dialect.has_usage_chunks
-        if not said.done and (said.usage_data is None or keeps_latest):
-            forwarder: Any = self._forwarder
-            forwarder.learn(is_chunk, is_withheld, said.indexes, said.finish_reasons)
-
-    def _forward_blocks(self, whole: bytes) -> None:
-        for block in blocks(whole):
-            self._make_ready(self._forward_block(block))
+        if not said.done and (said.usage_data is None or self._keeps_latest):
+            self._taker.learn(is_chunk, is_withheld, said.indexes, said.finish_reasons)
 
     def _make_ready(self, out: bytes) -> None:
         if out:
             self._ready.append(out)
-
-    def _look(self, whole: bytes, found: list[bytes], ends: bytes) -> bytes:
-        """Forward events of the usual shape; what came before an error is left for `close`."""
-        read, outgoing = self._read, self._outgoing
-        left: list[bytes | None] = []
-        made: list[tuple[int, bytes]] = []
-        try:
-            for data in found:
-                leaving = outgoing(data, read(data), "message")
-                if self._rewriter is not None and self._rewriter.made:
-                    made.append((len(left), self._take_made(ends)))
-                left.append(leaving)
-        except BaseException as error:
-            self._failure = error
-            self._ready.append(_framed(left, ends, made))
-            raise
-        return whole if left == found and not made else _framed(left, ends, made)
 
     def _forward_block(self, block: bytes) -> bytes:
         """Forward a block of any shape."""
@@ -318,9 +297,7 @@ class Relay:
             return self._still_marked(block)
         chunk = None if fields.event == "error" else self._read(fields.data)
         left = self._outgoing(fields.data, chunk, fields.event)
-        made = b""
-        if self._rewriter is not None and self._rewriter.made:
-            made = self._take_made(b"\r\n\r\n" if block.endswith(b"\r\n") else b"\n\n")
+        made = self._take_made(b"\r\n" if block.endswith(b"\r\n") else b"\n")
         if left is None:
             return made
         if left == fields.data:
@@ -329,18 +306,18 @@ class Relay:
             return b"%bdata: %b\n\n" % (made, one_line(left))
         return made + self._still_marked(_with_data(block, left))
 
-    def _take_made(self, ends: bytes) -> bytes:
+    def _take_made(self, line_end: bytes) -> bytes:
         """Return the events that were made for what text rules had held."""
-        rewriter: Any = self._rewriter
-        events = []
-        for event, data in rewriter.made:
+        if self._rewriter is None or not self._rewriter.made:
+            return b""
+        parts: list[bytes] = []
+        for event, data in self._rewriter.made:
             changed = self._changed(data, is_readable=False)
             if changed is not None:
-                name = b"event: %b%b" % (event.encode(), ends[: len(ends) // 2])
-                name = b"" if event == "message" else name
-                events.append(b"%bdata: %b%b" % (name, changed, ends))
-        rewriter.made.clear()
-        return b"".join(events)
+                name = b"" if event == "message" else b"event: %b%b" % (event.encode(), line_end)
+                parts += [name, b"data: ", changed, line_end, line_end]
+        self._rewriter.made.clear()
+        return b"".join(parts)
 
     def _still_marked(self, block: bytes) -> bytes:
         """Return a block whose first line says to the client what it said here.
@@ -357,6 +334,17 @@ class Relay:
         return ready
 
     # --- one event ---
+
+    def _look(self, chunk: Any, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
+        """Do what `_outgoing` does with a chunk that asks for no other decision."""
+        left = self._shown(data, chunk)
+        if left is not None and self._changes:
+            left = self._changed(left, is_readable=True)
+        if left is not None and left is not data:
+            left = data if left == data else one_line(left)
+        if self._rewriter is not None and self._rewriter.made:
+            return self._take_made(b"\n"), left
+        return left
 
     def _outgoing(self, data: bytes, chunk: Any, event: str) -> bytes | None:
         """Return an event's data as it leaves: itself if it is unchanged, None if withheld.
@@ -375,17 +363,17 @@ class Relay:
             if facts is None:
                 self._end_texts()
                 return data
-        if chunk is not None and self._on_chunk is not None:
+        shown = data if chunk is None else self._shown(data, chunk)
+        return None if shown is None else self._changed(shown, is_readable=is_readable)
+
+    def _shown(self, data: bytes, chunk: Any) -> bytes | None:
+        """Show a chunk to `on_chunk` and to the text rules; return its data as they leave it."""
+        if self._on_chunk is not None:
             looked_at = self._look_at(data, chunk)
             if looked_at is None:
                 return None
             data = looked_at
-        if chunk is not None and self._rewriter is not None:
-            rewritten = self._rewrite(data, chunk)
-            if rewritten is None:
-                return None
-            data = rewritten
-        return self._changed(data, is_readable=is_readable)
+        return data if self._rewriter is None else self._rewrite(data, chunk)
 
     def _decode(self, data: bytes) -> Any:
         """Decode a chunk of which the facts could be decoded; None if the rest cannot."""
@@ -473,32 +461,6 @@ class Relay:
         return is_object and not facts.choices
 
 
-class _Looker:
-    """Takes reads of events of the usual shape for a relay that looks at each of them."""
-
-    def __init__(self, look: Callable[[bytes, list[bytes], bytes], bytes], limit: int) -> None:
-        self.ready = False
-        self._look = look
-        self._limit = limit
-
-    def feed(self, data: Any) -> bytes | None:
-        """Take a read that begins with a block and is of the usual shape; or leave all of it."""
-        if not self.ready or type(data) is not bytes or len(data) > self._limit:
-            return None
-        plain = cut_plain(data)
-        if plain is None:
-            return None
-        self.ready = False  # unless nothing is raised
-        out = self._look(data, *plain)
-        self.ready = True
-        return out
-
-    def rest(self) -> tuple[bytes, int]:
-        """Return that nothing was made."""
-        self.ready = False
-        return b"", 0
-
-
 def _changes_of(
     place: Path, model: str | None, values: Mapping[str, Any], names: Iterable[str]
 ) -> tuple[Table, list[bytes | None]]:
@@ -564,14 +526,6 @@ def _checked_name(reasoning: str | None, dialect: Dialect) -> str | None:
         if dialect.script.rename is None:
             raise ValueError("reasoning has two names in chat alone")
     return reasoning
-
-
-def _framed(left: list[bytes | None], ends: bytes, made: list[tuple[int, bytes]]) -> bytes:
-    """Put data into blocks; `made` are blocks that go before some of them."""
-    out = [b"" if data is None else b"data: %b%b" % (data, ends) for data in left]
-    for position, blocks_before in reversed(made):
-        out.insert(position, blocks_before)
-    return b"".join(out)
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:

@@ -34,6 +34,7 @@ __all__ = [
     "MAX_PATHS",
     "PLAIN",
     "Forwarder",
+    "Looker",
     "Path",
     "Reader",
     "Table",
@@ -61,6 +62,7 @@ MAX_PATHS = 32
 if TYPE_CHECKING:
     from ._scan import (
         Forwarder,
+        Looker,
         Reader,
         Table,
         Tally,
@@ -82,7 +84,8 @@ else:
         with suppress(ImportError):
             from . import _scan as implementation
     compiled = implementation is not _scan_py
-    Forwarder, Reader = implementation.Forwarder, implementation.Reader
+    Forwarder, Looker = implementation.Forwarder, implementation.Looker
+    Reader = implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
     guarded_decoder, plain_events = implementation.guarded_decoder, implementation.plain_events

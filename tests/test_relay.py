@@ -1100,15 +1100,15 @@ def test_no_depth_of_an_error_makes_the_relay_fail() -> None:
 
 
 def test_withheld_events_are_not_gone_through_again() -> None:
-    seen: list[int] = []
+    seen: list[Any] = []
 
-    def hide(_: Any) -> Any:
-        seen.append(len(relay._ready))
+    def hide(found: Any) -> Any:
+        seen.append(found)
         return DROP
 
     relay = Relay(on_chunk=hide)
     assert relay.feed((b": c\nevent: x\n" + chunk()) * 9) == b": c\n" * 9
-    assert seen == list(range(1, 10))
+    assert len(seen) == 9
 
 
 def test_a_dropped_first_block_takes_its_byte_order_mark_along() -> None:
