@@ -206,7 +206,7 @@ def gateway(  # noqa: PLR0913, PLR0917
     ] = 15,
     max_streams: Annotated[
         int,
-        typer.Option(metavar="COUNT", help="How many chat completions may be open at once."),
+        typer.Option(metavar="COUNT", help="How many answers may be open at once."),
     ] = 1000,
     max_event_size: Annotated[
         int, typer.Option(metavar="BYTES", help="The largest event of a stream.")

@@ -1,4 +1,4 @@
-"""A client's request for a chat completion, and what the gateway changes in it.
+"""A client's request to a model, and what the gateway changes in it.
 
 In:  the request's body, and the settings.
 Out: the body to send upstream, and what its answer needs: the model's name to write into it,
@@ -22,11 +22,11 @@ from fastchunk import InvalidChunk, edit
 from ._failure import Failure
 from .settings import Settings
 
-__all__ = ["CompletionRequest", "rename_model", "rewrite"]
+__all__ = ["ModelRequest", "rename_model", "rewrite"]
 
 
-class CompletionRequest(NamedTuple):
-    """A request for a chat completion as it is sent upstream, and what its answer needs."""
+class ModelRequest(NamedTuple):
+    """A request to a model as it is sent upstream, and what its answer needs."""
 
     body: bytes
     model: str | None = None
@@ -56,29 +56,32 @@ _decode = msgspec.json.Decoder(_Body).decode
 _decode_named = msgspec.json.Decoder(_Named).decode
 
 
-def rewrite(body: bytes, settings: Settings) -> CompletionRequest:
+def rewrite(body: bytes, settings: Settings, *, asks_for_usage: bool) -> ModelRequest:
     """Replace an alias by the upstream's name of the model, and ask for the usage if need be.
 
-    Raises `Failure` for a body that needs a change and cannot be edited.
+    `asks_for_usage`: whether a stream of this API has its usage only if it is asked for. Raises
+    `Failure` for a body that needs a change and cannot be edited.
     """
     try:
         asked = _read(body)
     except _UNREADABLE:
-        return CompletionRequest(body)
+        return ModelRequest(body)
     changes: dict[str, Any] = {}
     alias = None
     if isinstance(asked.model, str) and asked.model in settings.aliases:
         alias = asked.model
         changes["model"] = settings.aliases[alias]
     stream = asked.stream is True
-    usage = _usage_change(asked.stream_options) if settings.strip_usage and stream else {}
+    usage = {}
+    if settings.strip_usage and asks_for_usage and stream:
+        usage = _usage_change(asked.stream_options)
     changes |= usage
     try:
         body = edit(body, changes) if changes else body
     except InvalidChunk as error:
         text = "the request has to be changed for this model, but it is not strict JSON"
         raise Failure(400, "invalid_request", text) from error
-    return CompletionRequest(
+    return ModelRequest(
         body,
         alias,
         strip_usage=bool(usage),

@@ -21,6 +21,7 @@ from starlette.types import Message, Send
 from fastchunk import DONE, EventTooLarge, InvalidChunk, format_event
 from fastchunk.sse import BOM, blocks
 
+from ._apis import Api
 from ._failure import Failure
 from ._upstream import READ_ERRORS, explain_read_error, response_headers
 
@@ -28,7 +29,6 @@ __all__ = ["RelayLike", "Stream", "forward", "read_answer", "response_start"]
 
 log = logging.getLogger("fastchunk.gateway")
 
-_KEEP_ALIVE = b": keep-alive\n\n"
 _END = format_event(DONE)
 
 
@@ -80,12 +80,13 @@ async def read_answer(response: aiohttp.ClientResponse, limit: int) -> bytes:
 class Stream:
     """Relays the events of one answer, and ends the client's stream properly whatever happens."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         response: aiohttp.ClientResponse,
         relay: RelayLike,
         send: Send,
         *,
+        api: Api,
         keep_alive: float,
         may_stop: bool,
     ) -> None:
@@ -96,6 +97,7 @@ class Stream:
         self._response = response
         self._relay = relay
         self._send = send
+        self._api = api
         self._loop = asyncio.get_running_loop()
         self._may_stop = may_stop  # whether nobody waits for what comes after the relay's stop
         self._has_stopped = False
@@ -179,7 +181,9 @@ class Stream:
         log.warning("a stream was broken off: %s", self.failure)
         rest = _only_blocks(rest)
         # After `[DONE]` the client has the whole answer, and reads no further.
-        return rest if getattr(relay, "done", False) else rest + self.failure.event()
+        return (
+            rest if getattr(relay, "done", False) else rest + self.failure.event(self._api.errors)
+        )
 
     def _check_silence(self) -> None:
         """Send a comment if nothing was written since the last check; schedule the next one."""
@@ -191,7 +195,7 @@ class Stream:
     async def _send_comment(self) -> None:
         self._commented = True
         with suppress(OSError):  # the client has disconnected: the next write will find out
-            await self._send(_body(_KEEP_ALIVE))
+            await self._send(_body(self._api.keep_alive))
         self._comment = None
 
 

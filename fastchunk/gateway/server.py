@@ -32,7 +32,8 @@ from fastchunk.text import Rule
 
 from . import demo as demonstration
 from ._failure import Failure
-from .app import Gateway, MakeRelay, OnAnswer, create_app
+from ._gateway import Gateway
+from .app import MakeRelay, OnAnswer, create_app
 from .settings import Settings, with_keys
 
 __all__ = ["running", "serve"]

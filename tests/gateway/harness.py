@@ -243,12 +243,14 @@ class Client(AbstractContextManager["Client"]):
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def ask(self, request: Any = REQUEST, **headers: str) -> None:
+    def ask(
+        self, request: Any = REQUEST, *, path: str = "/v1/chat/completions", **headers: str
+    ) -> None:
         body = json.dumps(request).encode()
         fields = {"host": "h", "connection": "close", "content-type": "application/json", **headers}
         lines = [f"{name}: {value}" for name, value in fields.items()]
         head = [
-            "POST /v1/chat/completions HTTP/1.1",
+            f"POST {path} HTTP/1.1",
             *lines,
             f"content-length: {len(body)}",
             "",
@@ -288,12 +290,11 @@ def unchunked(data: bytes) -> bytes:
 
 
 def metric(url: str, name: str, **labels: str) -> float:
-    """Read one metric; 0 if it is not there."""
+    """Read one metric, added up over the labels that are not given; 0 if it is not there."""
     page = httpx.get(f"{url}/metrics", timeout=PATIENCE).text
-    wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    name = f"fastchunk_gateway_{name}{f'{{{wanted}}}' if labels else ''}"
-    found = re.search(f"^{re.escape(name)} (.*)", page, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    wanted = {f'{key}="{value}"' for key, value in labels.items()}
+    samples = re.findall(rf"(?m)^fastchunk_gateway_{name}(?:{{(.*)}})? (.*)$", page)
+    return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
 
 
 def wait_for_metric(url: str, value: float, name: str, **labels: str) -> None:

@@ -527,7 +527,7 @@ def test_metrics() -> None:
     assert page.headers["content-type"].startswith("text/plain; version=")
     samples = [line.split()[0] for line in page.text.splitlines() if not line.startswith("#")]
     assert all(name.startswith("fastchunk_gateway_") for name in samples)
-    assert "fastchunk_gateway_chunks_total 6.0" in page.text
+    assert 'fastchunk_gateway_chunks_total{route="/v1/chat/completions"} 6.0' in page.text
 
 
 def test_two_applications_count_apart() -> None:

@@ -316,9 +316,9 @@ def test_a_rule_that_fails_lets_no_answer_pass(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize(
     "path",
     [
-        "completions",
-        "responses",
+        "completions/c",
         "responses/r",
+        "messages/batches",
         "chat/completions/c",
         "Chat/Completions",
         "/chat/completions",
@@ -335,7 +335,9 @@ def test_what_cannot_be_checked_is_not_served(path: str, redacting: Answering) -
         assert CARD not in answer.text
 
 
-@pytest.mark.parametrize("path", ["models", "models/a/b", "models?a=b", "embeddings"])
+@pytest.mark.parametrize(
+    "path", ["models", "models/a/b", "models?a=b", "embeddings", "messages/count_tokens"]
+)
 def test_what_has_no_text_is_served(path: str, redacting: Answering) -> None:
     redacting.answer_with(JSON, body=b"[]")
     answer = httpx.post(f"{redacting.url}/v1/{path}", timeout=PATIENCE)
