@@ -39,7 +39,17 @@ _REPEATS = frozenset({_codes.MAX_REPEAT, _codes.MIN_REPEAT})
 _BOUNDARIES = frozenset({_codes.AT_BOUNDARY, _codes.AT_NON_BOUNDARY})
 _ENDS = frozenset({_codes.AT_END, _codes.AT_END_STRING})
 _LOOK_AROUND = frozenset({_codes.ASSERT, _codes.ASSERT_NOT})
-_REFERENCES = frozenset({_codes.GROUPREF, _codes.GROUPREF_EXISTS})
+_REFERENCE = (
+    "the pattern refers back to a group, and what that will have matched is not known while the "
+    "text grows: write out what the group may match"
+)
+_REFUSED = {_codes.GROUPREF: _REFERENCE, _codes.GROUPREF_EXISTS: _REFERENCE}
+_REFUSED_OTHERWISE = (
+    "the pattern has a part that cannot be followed while the text grows: do without atomic groups "
+    "and possessive repetition"
+)
+# From Python 3.11 on, a repetition that gives nothing back: what was repeated up to the end is all.
+_WITHOUT_RETURN = getattr(_codes, "POSSESSIVE_REPEAT", _codes.MAX_REPEAT)
 _MARK = 1  # the only group of a rewritten pattern
 
 
@@ -63,7 +73,7 @@ class BoundedPattern:
         self.search = rewriting.compile().search
         """Finds the first way to match or to meet the end; None is sure."""
 
-    def find(self, text: str, start: int, *, complete: bool = False) -> tuple[int, int]:
+    def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:
         """Return where the next match begins and ends, looking from `start`.
 
         The end is UNDECIDED where the text must go on to tell whether there is a match; a begin at
@@ -136,15 +146,7 @@ class _Rewriting:
             return self._rewrite_repeat(code, *argument, opening=opening)
         if code is _codes.AT or code in _LOOK_AROUND:
             return self._rewrite_assertion(code, argument, opening)
-        if code in _REFERENCES:
-            raise ValueError(
-                "the pattern refers back to a group, and what that will have matched is not known "
-                "while the text grows: write out what the group may match"
-            )
-        raise ValueError(
-            f"the pattern has a part ({str(code).lower()}) that a rule cannot follow in a text "
-            "that grows: leave out atomic groups and possessive repetition"
-        )
+        raise ValueError(_REFUSED.get(code, _REFUSED_OTHERWISE))
 
     def _rewrite_repeat(
         self, code: Any, least: int, most: int, tree: Any, *, opening: bool
@@ -164,7 +166,7 @@ class _Rewriting:
             return [(code, (least, most, self._rewrite(tree, opening=False)))]
         # The same as one by one, but `re` repeats a plain character much faster: greedy, it meets
         # the end first if nothing else is left, and otherwise not at all.
-        to_the_end = (code, (0, most - 1, tree))
+        to_the_end = (_WITHOUT_RETURN, (0, most - 1, tree))
         return [
             self._either(
                 self._tree([to_the_end, *self._end]), self._tree([(code, (least, most, tree))])

@@ -100,6 +100,8 @@ class Stop:
     channels = (_CONTENT,)
 
     def __init__(self, *strings: str, finish_reason: str = "stop") -> None:
+        if not isinstance(finish_reason, str):
+            raise TypeError("a finish reason is a str")
         self.finish_reason = finish_reason
         given = _checked_strings(strings)
         # Once a string has come, a longer one that it begins does not matter.
@@ -145,10 +147,11 @@ Rule: TypeAlias = Replace | Stop | Split | Callable[[], TextFilter]
 
 
 def _checked_strings(strings: Iterable[str]) -> set[str]:
-    checked = set(strings)
-    for string in checked:
+    given = list(strings)
+    for string in given:
         if not isinstance(string, str):
             raise TypeError(f"a rule looks for a str, not for {type(string).__name__}")
+    checked = set(given)
     if not checked or "" in checked:
         raise ValueError("a rule looks for at least one string, and none is empty")
     return checked
@@ -170,10 +173,12 @@ def _writer(
     """Return what writes the replacement of the match that begins at a place in a text."""
     if callable(replacement):
         return lambda text, start: replacement(finder.match(text, start))
+    if not isinstance(replacement, str):
+        raise TypeError("a replacement is a str, or a function of the match")
     try:
         pattern.sub(replacement, "")
-    except re.error as error:
-        raise ValueError(f"the replacement is no template: {error}") from error
+    except (re.error, IndexError) as error:
+        raise ValueError(f"the replacement is no template of the pattern: {error}") from error
     return lambda text, start: finder.match(text, start).expand(replacement)
 
 
@@ -200,7 +205,7 @@ class _Replacing(_Step):
     def __init__(
         self, finder: Literals | BoundedPattern, write: Callable[[str, int], str], channel: Channel
     ) -> None:
-        self._finder = finder
+        self._find = finder.find
         self._search = finder.search
         self._looks_back = finder.looks_back
         self._write = write
@@ -212,35 +217,34 @@ class _Replacing(_Step):
         if not (self.holds or self._looks_back) and self._search(piece, 0) is None:
             return None
         held = self.holds
-        parts = self._advance(piece, complete=False)
-        if len(parts) == 1 and not held and not self.holds:
+        text = self._advance(piece, complete=False)
+        if not (held or self.holds) and text == piece:
             return None
-        return self._leaving(parts)
+        return [(self._channel, text)] if text else []
 
     def close(self) -> list[Piece]:
-        return self._leaving(self._advance("", complete=True))
+        text = self._advance("", complete=True)
+        return [(self._channel, text)] if text else []
 
-    def _advance(self, piece: str, *, complete: bool) -> list[str]:
+    def _advance(self, piece: str, *, complete: bool) -> str:
         """Return what is decided, its matches replaced; hold the rest."""
         text = self._before + self._held + piece
         start = len(self._before)
-        parts = []
-        while True:
-            begin, end = self._finder.find(text, start, complete=complete)
-            parts.append(text[start:begin])
-            if end == UNDECIDED:
-                break
-            parts.append(self._write(text, begin))
-            start = end
+        begin, end = self._find(text, start, complete)
+        decided = text[start:begin]
+        if end != UNDECIDED:
+            parts = [decided]
+            while end != UNDECIDED:
+                parts.append(self._write(text, begin))
+                start = end
+                begin, end = self._find(text, start, complete)
+                parts.append(text[start:begin])
+            decided = "".join(parts)
         self._held = text[begin:]
-        self.holds = bool(self._held)
+        self.holds = begin < len(text)
         if self._looks_back:
-            self._before = text[:begin][-1:]
-        return parts
-
-    def _leaving(self, parts: list[str]) -> list[Piece]:
-        text = "".join(parts)
-        return [(self._channel, text)] if text else []
+            self._before = text[begin - 1 : begin]
+        return decided
 
 
 class _Stopping(_Step):
@@ -260,7 +264,7 @@ class _Stopping(_Step):
         return self._advance(self._held, complete=True)
 
     def _advance(self, text: str, *, complete: bool) -> list[Piece]:
-        begin, end = self._finder.find(text, 0, complete=complete)
+        begin, end = self._finder.find(text, 0, complete)
         if end != UNDECIDED:
             self.stopped = self._finish_reason
         self._held = text[begin:]
@@ -289,7 +293,7 @@ class _Splitting(_Step):
         pieces = []
         start = 0
         while True:
-            begin, end = self._finders[self._within].find(text, start, complete=complete)
+            begin, end = self._finders[self._within].find(text, start, complete)
             if begin > start:
                 pieces.append((self._channels[self._within], text[start:begin]))
             if end == UNDECIDED:
