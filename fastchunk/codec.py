@@ -29,6 +29,7 @@ from .scan import guarded_decoder
 
 __all__ = [
     "Data",
+    "UnknownEvent",
     "decoder",
     "dump",
     "encode",
@@ -52,6 +53,15 @@ T = TypeVar("T")
 _STR = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _REFUSALS = (msgspec.DecodeError, RecursionError, ValueError, AttributeError, TypeError)
+
+
+class UnknownEvent(msgspec.Struct, kw_only=True, gc=False):
+    """An event of a type that its family does not know."""
+
+    type: str | msgspec.UnsetType | None = msgspec.UNSET
+    """What the event has under `type`; if that is no text, as it was parsed."""
+    data: msgspec.Raw
+    """The event's whole data, as it came in."""
 
 
 def _unchanged(value: T) -> T:
@@ -301,7 +311,7 @@ encode_plainly: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_encode_o
 
 
 def encode(chunk: msgspec.Struct) -> bytes:
-    """Encode a Struct as compact JSON.
+    """Encode a Struct as compact JSON, and an `UnknownEvent` as the data that came in.
 
     For a Struct of the mirror this is what Pydantic's `model_dump_json()` writes, byte for byte.
     Raises `InvalidChunk` for a string with a lone surrogate, which UTF-8 cannot hold, and
@@ -351,6 +361,8 @@ def encode_tree(tree: Any) -> bytes:
 def _encode_exactly(chunk: msgspec.Struct) -> bytes:
     if not isinstance(chunk, msgspec.Struct):
         raise TypeError(f"chunk must be a Struct, not {type(chunk).__name__}")
+    if isinstance(chunk, UnknownEvent):
+        return bytes(chunk.data)
     return encode_tree(dump(chunk) if has_null_rule(type(chunk)) else chunk)
 
 

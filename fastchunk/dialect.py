@@ -7,19 +7,22 @@ and know no family by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from .codec import Data
+from .edit import pointer
 from .scan import Path, Tally
 from .text import Channel
 
-__all__ = ["Dialect", "Place", "Script", "Text", "Unseen"]
+__all__ = ["Dialect", "Edits", "Place", "Script", "Text", "Unseen", "leaves_below", "texts_below"]
 
 Place: TypeAlias = "tuple[str | int, ...]"
 """The keys and indices that lead to a value in an event."""
+Edits: TypeAlias = "dict[Place, Any]"
+"""Places in an event, each with its new value; `DROP` removes what is there."""
 
 
 class Unseen(Exception):
@@ -49,22 +52,20 @@ class Script(NamedTuple):
     """List the texts of an event, with those of tool calls or without; raises `Unseen`."""
     ended: Callable[[Any], list[Hashable]]
     """List the voices whose texts end with an event."""
-    copies: Callable[[Any, Text], list[Place]]
-    """List what else in an event spells a text out, or how long it is."""
-    put: Callable[[Text, Channel, str], dict[Place, Any]]
-    """Write text on a channel into the event that has another text of the same voice."""
+    copies: Callable[[Any, Text], Edits]
+    """Take out what else in an event spells a text out, or how long it is."""
     make: Callable[[bytes, Text, Channel, str], tuple[str, bytes]]
     """Make an event, its type and data, with nothing but that text: like the other text's event."""
     answer_texts: Callable[[Any, bool], list[Text]]
     """List the texts of an answer that is not streamed, a parsed document; raises `Unseen`."""
-    stop: Callable[[Any, Hashable, str], dict[Place, Any]] | None = None
+    put: Callable[[Text, Channel, str], Edits] | None = None
+    """Write text on another channel of a text's voice; None where a voice has but one."""
+    stop: Callable[[Any, Hashable, str], Edits] | None = None
     """Write the reason for which a voice was stopped; None where none can be stopped."""
-    silence: Callable[[Any, Collection[Hashable]], dict[Place, Any] | None] | None = None
+    silence: Callable[[Any, Collection[Hashable]], Edits | None] | None = None
     """Take voices out of an event; None if nothing would be left of it."""
     rename: Callable[[bytes, str], bytes] | None = None
     """Write the reasoning under another name; None where it has but one."""
-    splits: bool = False
-    """Whether text can be moved to another channel of its voice."""
 
 
 class Dialect(NamedTuple):
@@ -93,3 +94,57 @@ class Dialect(NamedTuple):
     """The types of events that say nothing a stream has to know; None: it is to be looked at."""
     has_usage_chunks: bool = False
     """Whether a client asks for usage, and gets it in chunks without choices."""
+
+
+# --- where texts are ----------------------------------------------------------------------------
+
+_TEXT_KEYS = ("text", "thinking", "content", "reasoning", "summary", "refusal")
+# What else parts hold: no text of the model's, or one that is encrypted.
+_OTHER_KEYS = frozenset({"type", "id", "index", "format", "signature", "data", "annotations"})
+_EXPECTED_KEYS = _OTHER_KEYS.union(_TEXT_KEYS)
+NAMES = frozenset(
+    "type id call_id item_id tool_use_id role status name signature data encrypted_content "
+    "partial_image_b64 result url file_id".split()
+)
+"""The keys of what is no text: names, addresses, and what is encoded."""
+
+
+def texts_below(
+    voice: Hashable, channel: Channel, value: Any, place: Place, *, is_whole: bool = False
+) -> Iterator[Text]:
+    """List the texts in a value: itself, or what the parts that it consists of hold.
+
+    Raises `Unseen` for a part that holds a text under another key.
+    """
+    pending: list[tuple[Any, Place]] = [(value, place)]
+    while pending:  # no recursion: the server decides how deep it goes
+        value, place = pending.pop()
+        if isinstance(value, str):
+            if value:
+                yield Text(voice, channel, value, place, is_whole)
+        elif isinstance(value, list):
+            pending += [(item, (*place, n)) for n, item in reversed(list(enumerate(value)))]
+        elif isinstance(value, dict):
+            if any(isinstance(value[key], str) for key in value.keys() - _EXPECTED_KEYS):
+                raise Unseen(f"{pointer(place)}: no text is expected in this shape")
+            pending += [(value[key], (*place, key)) for key in reversed(_TEXT_KEYS) if key in value]
+
+
+def leaves_below(
+    voice: Hashable,
+    channel: Channel,
+    value: Any,
+    place: Place,
+    *,
+    but: Collection[str] = NAMES,
+) -> Iterator[Text]:
+    """List every text in a value as a whole one, `but` for what stands under some keys."""
+    pending: list[tuple[Any, Place]] = [(value, place)]
+    while pending:
+        value, place = pending.pop()
+        if isinstance(value, str) and value:
+            yield Text(voice, channel, value, place, is_whole=True)
+        elif isinstance(value, list):
+            pending += [(item, (*place, n)) for n, item in enumerate(value)]
+        elif isinstance(value, dict):
+            pending += [(item, (*place, key)) for key, item in value.items() if key not in but]

@@ -27,6 +27,7 @@ from msgspec import UNSET, Struct
 from . import wire
 from .codec import one_line
 from .dialect import Dialect, Unseen
+from .dialects import dialect_of
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
 from .errors import InvalidChunk
 from .merge import lists_of, merge
@@ -45,7 +46,7 @@ from .scan import (
     paths_of,
 )
 from .sse import BOM, MAX_EVENT_SIZE, block_at, blocks, parse_block
-from .stream import UNREADABLE, Family, Intake, Observer, dialect_of, is_complete
+from .stream import UNREADABLE, Family, Intake, Observer, is_complete
 from .text import Rule
 
 __all__ = ["Relay"]

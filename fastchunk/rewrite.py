@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
-from .dialect import Dialect, Place, Script, Text, Unseen
-from .edit import DROP, edit, pointer, without_duplicates
+from .dialect import Dialect, Edits, Place, Script, Text, Unseen
+from .edit import edit, pointer, without_duplicates
 from .errors import InvalidChunk
 from .scan import Path, Table, is_plain
 from .text import Chain, Channel, Piece, Rule, Rules, Split, Stop
 
 __all__ = ["Rewriter", "rewrite_answer", "rules_for"]
-
-Edits: TypeAlias = dict[Place, Any]
 
 
 def rules_for(script: Script, rules: Iterable[Rule]) -> Rules:
@@ -34,7 +32,7 @@ def rules_for(script: Script, rules: Iterable[Rule]) -> Rules:
     given = list(rules)
     if script.stop is None and any(isinstance(rule, Stop) for rule in given):
         raise ValueError("Stop is for families whose answers are choices: chat and completions")
-    if not script.splits and any(isinstance(rule, Split) for rule in given):
+    if script.put is None and any(isinstance(rule, Split) for rule in given):
         raise ValueError("Split is for chat, where a choice has a content and a reasoning")
     return Rules(given)
 
@@ -76,7 +74,7 @@ class _Change:
     def put(self, script: Script, text: Text, pieces: list[Piece]) -> None:
         """Write text on other channels than its own, behind what is there."""
         for channel, piece in pieces:
-            if channel != text.channel:
+            if channel != text.channel and script.put is not None:
                 for place, value in script.put(text, channel, piece).items():
                     self.edits[place] = self.read(place) + value
 
@@ -176,8 +174,7 @@ def _write(script: Script, text: Text, pieces: list[Piece], change: _Change) -> 
 
 
 def _drop_copies(script: Script, text: Text, change: _Change) -> None:
-    for place in script.copies(change.event, text):
-        change.edits[place] = DROP
+    change.edits |= script.copies(change.event, text)
 
 
 def _rewrite_whole(rules: Rules, script: Script, text: Text, change: _Change) -> str | None:

@@ -26,8 +26,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 import msgspec
 
-from . import chat, wire
+from . import wire
 from .dialect import Dialect
+from .dialects import chat, dialect_of
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .scan import Reader, Tally, cut_plain
 from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
@@ -40,7 +41,6 @@ __all__ = [
     "Observer",
     "Taker",
     "aiter_chunks",
-    "dialect_of",
     "is_complete",
     "iter_chunks",
 ]
@@ -64,17 +64,6 @@ class Family(Protocol[C_co]):
     @property
     def decode(self) -> Callable[[bytes], C_co]:
         """The family's decode function."""
-
-
-def dialect_of(family: Any) -> Dialect:
-    """Return how a family's events are read: as chat's chunks, where it says nothing of that.
-
-    Raises `TypeError` for what is no family.
-    """
-    if not callable(getattr(family, "decode", None)):
-        raise TypeError(f"family must be a module with a decode function, not {family!r}")
-    dialect: Dialect = getattr(family, "DIALECT", chat.DIALECT)
-    return dialect
 
 
 class Observer(Tally):

@@ -18,7 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fastchunk
-from fastchunk import EventTooLarge, InvalidChunk, Relay, chat, scan, wire
+from fastchunk import EventTooLarge, InvalidChunk, Relay, scan, wire
+from fastchunk.dialects import chat
 from fastchunk.edit import _edit_exactly
 from fastchunk.sse import BlockSplitter, blocks
 from tests.fuzz import FRAGMENTS, cut, generated, mutated

@@ -17,15 +17,26 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
-from . import codec, wire
-from .codec import Data
-from .dialect import Dialect, Place, Script, Text, Unseen
-from .edit import DROP, edit, pointer
-from .errors import InvalidChunk
-from .scan import Tally
-from .text import Channel
+from fastchunk import codec, wire
+from fastchunk.codec import Data
+from fastchunk.dialect import Dialect, Edits, Place, Script, Text, leaves_below, texts_below
+from fastchunk.edit import DROP, edit, pointer
+from fastchunk.errors import InvalidChunk
+from fastchunk.scan import Tally
+from fastchunk.text import Channel
 
-__all__ = ["DIALECT", "ChoiceFacts", "Facts", "decode_facts"]
+__all__ = [
+    "DIALECT",
+    "ChoiceFacts",
+    "Facts",
+    "decode_facts",
+    "ended",
+    "find_error",
+    "is_chunk_event",
+    "says",
+    "silence",
+    "stop",
+]
 
 Chunk = wire.ChatCompletionStreamResponse
 Choice = wire.ChatCompletionResponseStreamChoice
@@ -69,7 +80,8 @@ def _is_chunk(decoded: Facts | _Shape) -> bool:
     return decoded.choices is not UNSET or decoded.object == "chat.completion.chunk"
 
 
-def _is_chunk_event(data: bytes) -> bool:
+def is_chunk_event(data: bytes) -> bool:
+    """Tell whether data is a chunk event, whatever else is in it."""
     try:
         return _is_chunk(_decode_shape(data))
     except InvalidChunk:
@@ -83,7 +95,8 @@ def _note(facts: Facts, tally: Tally) -> bool:
     return True
 
 
-def _find_error(facts: Facts) -> Any:
+def find_error(facts: Facts) -> Any:
+    """Return the error of an event, or None."""
     return None if facts.error is UNSET else facts.error
 
 
@@ -94,9 +107,6 @@ _REASONING: Channel = ("reasoning", 0)
 _SECOND_REASONING: Channel = ("reasoning", 1)
 _REFUSAL: Channel = ("refusal", 0)
 
-_TEXT_KEYS = ("text", "thinking", "content", "reasoning", "summary", "refusal")
-# What else parts hold: no text of the model's, or one that is encrypted.
-_OTHER_KEYS = frozenset({"type", "id", "index", "format", "signature", "data", "annotations"})
 _PADDINGS = ("obfuscation", "p")
 
 
@@ -125,9 +135,9 @@ def _delta_texts(
         if content:
             found.append(Text(voice, _CONTENT, content, (*place, "content")))
     elif content:
-        found += _below(voice, _CONTENT, content, (*place, "content"))
+        found += texts_below(voice, _CONTENT, content, (*place, "content"))
     if delta.refusal:
-        found += _below(voice, _REFUSAL, delta.refusal, (*place, "refusal"))
+        found += texts_below(voice, _REFUSAL, delta.refusal, (*place, "refusal"))
     if with_arguments:
         found += _arguments(voice, delta, place)
     return found
@@ -138,7 +148,7 @@ def _reasoning_texts(voice: Hashable, delta: wire.DeltaMessage, place: Place) ->
         yield from _reasoning(voice, place, delta.reasoning, delta.reasoning_content)
     else:
         details = msgspec.json.decode(cast(Raw, delta.reasoning_details))
-        yield from _below(voice, _REASONING, details, (*place, "reasoning_details"))
+        yield from texts_below(voice, _REASONING, details, (*place, "reasoning_details"))
 
 
 def _reasoning(voice: Hashable, place: Place, one: Any, other: Any) -> Iterator[Text]:
@@ -150,28 +160,7 @@ def _reasoning(voice: Hashable, place: Place, one: Any, other: Any) -> Iterator[
     channels = (_REASONING, _SECOND_REASONING if one and other else _REASONING)
     for name, value, channel in zip(names, (one, other), channels, strict=True):
         if value:
-            yield from _below(voice, channel, value, (*place, name))
-
-
-def _below(
-    voice: Hashable, channel: Channel, value: Any, place: Place, *, is_whole: bool = False
-) -> Iterator[Text]:
-    """List the texts in a value: itself, or what the parts that it consists of hold."""
-    pending: list[tuple[Any, Place]] = [(value, place)]
-    while pending:  # no recursion: the server decides how deep it goes
-        value, place = pending.pop()
-        if isinstance(value, str):
-            if value:
-                yield Text(voice, channel, value, place, is_whole)
-        elif isinstance(value, list):
-            pending += [(item, (*place, n)) for n, item in reversed(list(enumerate(value)))]
-        elif isinstance(value, dict):
-            if any(isinstance(value[key], str) for key in value.keys() - _OTHER_KEYS - _KNOWN):
-                raise Unseen(f"{pointer(place)}: no text is expected in this shape")
-            pending += [(value[key], (*place, key)) for key in reversed(_TEXT_KEYS) if key in value]
-
-
-_KNOWN = frozenset(_TEXT_KEYS)
+            yield from texts_below(voice, channel, value, (*place, name))
 
 
 def _arguments(voice: Hashable, delta: wire.DeltaMessage, place: Place) -> Iterator[Text]:
@@ -197,27 +186,14 @@ def _argument(
         if arguments:
             yield Text(voice, ("arguments", number), arguments, at)
     else:
-        yield from _leaves(voice, ("arguments", number), arguments, at)
-
-
-def _leaves(voice: Hashable, channel: Channel, value: Any, place: Place) -> Iterator[Text]:
-    """List every text in a value, whatever its key."""
-    pending: list[tuple[Any, Place]] = [(value, place)]
-    while pending:
-        value, place = pending.pop()
-        if isinstance(value, str) and value:
-            yield Text(voice, channel, value, place, is_whole=True)
-        elif isinstance(value, list):
-            pending += [(item, (*place, n)) for n, item in enumerate(value)]
-        elif isinstance(value, dict):
-            pending += [(item, (*place, key)) for key, item in value.items()]
+        yield from leaves_below(voice, ("arguments", number), arguments, at, but=())
 
 
 def _strays(voice: Hashable, choice: Choice, position: int, found: list[Text]) -> Iterator[Text]:
     """List the texts beside a delta: a copy of it in `text`, or a whole `message`."""
     place = ("choices", position)
     if choice.text and not any(text.voice == voice for text in found):
-        yield from _below(voice, _CONTENT, msgspec.json.decode(choice.text), (*place, "text"))
+        yield from texts_below(voice, _CONTENT, msgspec.json.decode(choice.text), (*place, "text"))
     if choice.message:
         message = msgspec.json.decode(choice.message)
         if isinstance(message, dict):
@@ -236,12 +212,24 @@ def _message_texts(
         ("refusal", _REFUSAL),
         ("reasoning_details", _REASONING),
     ):
-        yield from _below(voice, channel, message.get(name), (*place, name), is_whole=True)
+        yield from texts_below(voice, channel, message.get(name), (*place, name), is_whole=True)
     if with_arguments:
-        for name in ("tool_calls", "function_call"):
-            for text in _leaves(voice, ("arguments", 0), message.get(name), (*place, name)):
-                if text.place[-1] not in {"id", "type", "name"}:
-                    yield text
+        calls = message.get("tool_calls")
+        for number, call in enumerate(calls if isinstance(calls, list) else ()):
+            yield from _call_texts(voice, number, call, (*place, "tool_calls", number))
+        call = {"function": message.get("function_call")}
+        for text in _call_texts(voice, -1, call, place):
+            at = (*place, "function_call", *text.place[len(place) + 1 :])
+            yield structs.replace(text, place=at)
+
+
+def _call_texts(voice: Hashable, number: int, call: Any, place: Place) -> Iterator[Text]:
+    """List the texts of a whole tool call: its arguments, or the input of a custom tool."""
+    for kind, key in (("function", "arguments"), ("custom", "input")):
+        called = call.get(kind) if isinstance(call, dict) else None
+        if isinstance(called, dict):
+            at = (*place, kind, key)
+            yield from leaves_below(voice, ("arguments", number), called.get(key), at, but=())
 
 
 def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
@@ -256,11 +244,12 @@ def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
         if isinstance(message, dict):
             at = (*place, "message")
             found += _message_texts(voice, message, at, with_arguments=with_arguments)
-        found += _below(voice, _CONTENT, choice.get("text"), (*place, "text"), is_whole=True)
+        found += texts_below(voice, _CONTENT, choice.get("text"), (*place, "text"), is_whole=True)
     return found
 
 
-def _ended(chunk: Chunk) -> list[Hashable]:
+def ended(chunk: Any) -> list[Hashable]:
+    """List the choices that have a finish reason."""
     return [
         choice.index_or(position)
         for position, choice in enumerate(chunk.choices or ())
@@ -278,7 +267,7 @@ def _position(event: Any, voice: Hashable) -> int:
     raise LookupError(voice)
 
 
-def _copies(event: Any, text: Text) -> list[Place]:
+def _copies(event: Any, text: Text) -> Edits:
     """List what spells out a text: its tokens, other spellings, a padding that tells its length."""
     choice, inner = text.place[:2], text.place[2]
     if isinstance(event, dict):
@@ -287,17 +276,17 @@ def _copies(event: Any, text: Text) -> list[Place]:
     else:
         said = event.choices[choice[1]]
         message = said.delta or {}
-    copies: list[Place] = [(key,) for key in _PADDINGS if _says(event, key)]
-    copies += [(*choice, key) for key in ("logprobs", "token_ids") if _says(said, key)]
-    copies += [(*choice, inner, key) for key in ("token_id",) if _says(message, key)]
-    if text.channel[0] == "content" and inner != "text" and _says(said, "text"):
+    copies: list[Place] = [(key,) for key in _PADDINGS if says(event, key)]
+    copies += [(*choice, key) for key in ("logprobs", "token_ids") if says(said, key)]
+    copies += [(*choice, inner, key) for key in ("token_id",) if says(message, key)]
+    if text.channel[0] == "content" and inner != "text" and says(said, "text"):
         copies.append((*choice, "text"))
     if text.channel[0] == "reasoning" and "reasoning_details" not in text.place:
-        copies += [(*choice, inner, key) for key in ("reasoning_details",) if _says(message, key)]
-    return copies
+        copies += [(*choice, inner, key) for key in ("reasoning_details",) if says(message, key)]
+    return dict.fromkeys(copies, DROP)
 
 
-def _says(value: Any, key: str) -> bool:
+def says(value: Any, key: str) -> bool:
     """Tell whether there is anything under a key but null."""
     said = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
     return said is not None and said is not UNSET and said != _NULL
@@ -310,7 +299,7 @@ def _name_of(channel: Channel) -> str:
     return "reasoning_content" if channel[0] == "reasoning" else channel[0]
 
 
-def _put(text: Text, channel: Channel, value: str) -> dict[Place, Any]:
+def _put(text: Text, channel: Channel, value: str) -> Edits:
     return {(*text.place[:3], _name_of(channel)): value}
 
 
@@ -333,11 +322,13 @@ def _delta(text: Text, channel: Channel, value: str) -> dict[str, Any]:
     return dict.fromkeys(named or [_name_of(channel)], value)
 
 
-def _stop(event: Any, voice: Hashable, reason: str) -> dict[Place, Any]:
+def stop(event: Any, voice: Hashable, reason: str) -> Edits:
+    """Write a choice's finish reason."""
     return {("choices", _position(event, voice), "finish_reason"): reason}
 
 
-def _silence(chunk: Chunk, voices: Collection[Hashable]) -> dict[Place, Any] | None:
+def silence(chunk: Any, voices: Collection[Hashable]) -> Edits | None:
+    """Take choices out of a chunk; None if nothing is left that says something."""
     choices = chunk.choices or []
     silent = [n for n, choice in enumerate(choices) if choice.index_or(n) in voices]
     if not silent:
@@ -401,8 +392,8 @@ DIALECT: Final = Dialect(
     facts=Facts,
     decode_facts=decode_facts,
     note=_note,
-    find_error=_find_error,
-    is_chunk=_is_chunk_event,
+    find_error=find_error,
+    is_chunk=is_chunk_event,
     decode_usage=codec.tolerant_decoder(wire.UsageInfo),
     model=("model",),
     script=Script(
@@ -418,15 +409,14 @@ DIALECT: Final = Dialect(
             ("choices", None, "delta", "function_call", "arguments"),
         ),
         texts=_texts,
-        ended=_ended,
+        ended=ended,
         copies=_copies,
         put=_put,
         make=_make,
         answer_texts=_answer_texts,
-        stop=_stop,
-        silence=_silence,
+        stop=stop,
+        silence=silence,
         rename=_rename,
-        splits=True,
     ),
     has_usage_chunks=True,
 )

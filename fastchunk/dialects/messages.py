@@ -1,0 +1,189 @@
+"""What a stream of Anthropic Messages events says: of the family `messages`.
+
+In:  an event, or its facts.
+Out: its stop reason, usage and error; and the texts in it, with their places.
+Cost: a look at the event's type.
+
+A text is that of a content block, its thinking, or the arguments of a tool call. An event, a block
+or a delta of an unknown type may hold texts, too: each of its strings is a whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any, Final
+
+from msgspec import UNSET, Raw, json
+
+from fastchunk import messages
+from fastchunk.dialect import Dialect, Edits, Place, Script, Text, leaves_below, texts_below
+from fastchunk.edit import edit, pointer
+from fastchunk.scan import Tally
+from fastchunk.text import Channel
+
+__all__ = ["DIALECT"]
+
+_CONTENT: Channel = ("content", 0)
+_REASONING: Channel = ("reasoning", 0)
+_ARGUMENTS: Channel = ("arguments", 0)
+
+
+def _note(facts: messages.Facts, tally: Tally) -> bool:
+    kind = facts.type
+    if type(kind) is not str or kind == "error":
+        return False
+    tally.chunks += 1
+    if kind == "message_start":
+        tally.indexes.add(0)
+        if isinstance(facts.message, messages.MessageFacts):
+            _note_usage(facts.message.usage, tally)
+    elif kind == "message_delta":
+        delta = facts.delta
+        if isinstance(delta, messages.DeltaFacts) and isinstance(delta.stop_reason, str):
+            tally.finish_reasons[0] = delta.stop_reason
+        _note_usage(facts.usage, tally)
+    elif kind == "message_stop":
+        tally.done = True
+    return True
+
+
+def _note_usage(usage: Any, tally: Tally) -> None:
+    """Add what a usage object says to what is known; what it leaves out has not changed."""
+    if isinstance(usage, dict):
+        known = {} if tally.usage_data is None else json.decode(tally.usage_data)
+        said = {key: value for key, value in usage.items() if value is not None}
+        tally.usage_data = json.encode({**usage, **known, **said})
+
+
+def _find_error(facts: messages.Facts) -> Any:
+    if facts.type == "error" or type(facts.type) is not str:
+        return None if facts.error is UNSET else facts.error
+    return None
+
+
+def _is_chunk(_data: bytes) -> bool:
+    return False  # what is a JSON object has facts
+
+
+_PLACES: dict[type, tuple[str, Channel]] = {
+    messages.TextDelta: ("text", _CONTENT),
+    messages.TextBlock: ("text", _CONTENT),
+    messages.CompactionContentBlockDelta: ("content", _CONTENT),
+    messages.CompactionBlock: ("content", _CONTENT),
+    messages.ThinkingDelta: ("thinking", _REASONING),
+    messages.ThinkingBlock: ("thinking", _REASONING),
+    messages.InputJSONDelta: ("partial_json", _ARGUMENTS),
+}
+"""Where a block and its deltas have their text."""
+
+
+def _texts(event: Any, with_arguments: bool) -> list[Text]:
+    if isinstance(event, messages.ContentBlockDeltaEvent):
+        return _part_texts(event.index, event.delta, ("delta",), with_arguments)
+    if isinstance(event, messages.ContentBlockStartEvent):
+        return _part_texts(event.index, event.content_block, ("content_block",), with_arguments)
+    if isinstance(event, messages.UnknownEvent):
+        return list(leaves_below(None, _CONTENT, json.decode(event.data), ()))
+    if isinstance(event, messages.MessageStartEvent) and isinstance(
+        event.message, messages.Message
+    ):
+        found: list[Text] = []
+        content = event.message.content
+        for index, block in enumerate(content if isinstance(content, list) else ()):
+            found += _part_texts(index, block, ("message", "content", index), with_arguments)
+        return found
+    return []
+
+
+def _part_texts(voice: Hashable, part: Any, place: Place, with_arguments: bool) -> list[Text]:
+    """List the texts of a block, or of its delta; what is of an unknown type has whole ones."""
+    if type(part) in _PLACES:
+        key, channel = _PLACES[type(part)]
+        value = getattr(part, key)
+        if channel is _ARGUMENTS and not with_arguments:
+            return []
+        return list(texts_below(voice, channel, value, (*place, key)))
+    if isinstance(part, Raw):
+        return list(leaves_below(voice, _CONTENT, json.decode(part), place))
+    if isinstance(part, messages.CitationsDelta) and isinstance(part.citation, Raw):
+        citation = json.decode(part.citation)
+        return list(leaves_below(voice, _CONTENT, citation, (*place, "citation")))
+    if isinstance(part, messages.UseBlock) and with_arguments:
+        return list(leaves_below(voice, _ARGUMENTS, part.input, (*place, "input"), but=()))
+    return []
+
+
+def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
+    found: list[Text] = []
+    content = answer.get("content")
+    for index, block in enumerate(content if isinstance(content, list) else ()):
+        if isinstance(block, dict):
+            found += _block_texts(index, block, with_arguments)
+    return found
+
+
+def _block_texts(index: int, block: dict[str, Any], with_arguments: bool) -> Iterator[Text]:
+    """List the texts of a whole block."""
+    place = ("content", index)
+    for key, channel in (("text", _CONTENT), ("thinking", _REASONING), ("citations", _CONTENT)):
+        yield from leaves_below(index, channel, block.get(key), (*place, key))
+    if block.get("type") == "compaction":
+        yield from leaves_below(index, _CONTENT, block.get("content"), (*place, "content"))
+    if with_arguments:
+        yield from leaves_below(index, _ARGUMENTS, block.get("input"), (*place, "input"), but=())
+
+
+def _ended(event: Any) -> list[Hashable]:
+    return [event.index] if isinstance(event, messages.ContentBlockStopEvent) else []
+
+
+def _copies(_event: Any, _text: Text) -> Edits:
+    return {}
+
+
+_DELTAS = {"content": ("text_delta", "text"), "reasoning": ("thinking_delta", "thinking")}
+
+
+def _make(data: bytes, text: Text, channel: Channel, value: str) -> tuple[str, bytes]:
+    if text.place[0] == "delta":
+        return "content_block_delta", edit(data, {pointer(text.place): value})
+    kind, key = _DELTAS.get(channel[0], ("input_json_delta", "partial_json"))
+    delta = {"type": kind, key: value}
+    event = {"type": "content_block_delta", "index": text.voice, "delta": delta}
+    return "content_block_delta", json.encode(event)
+
+
+DIALECT: Final = Dialect(
+    decode=messages.decode,
+    decode_utf8=messages.decode_utf8,
+    facts=messages.Facts,
+    decode_facts=messages.decode_facts,
+    note=_note,
+    find_error=_find_error,
+    is_chunk=_is_chunk,
+    decode_usage=messages.decode_usage,
+    model=("message", "model"),
+    script=Script(
+        paths=(
+            ("type",),
+            ("index",),
+            *(("delta", key) for key in ("type", "text", "thinking", "partial_json", "content")),
+            *(("content_block", key) for key in ("type", "text", "thinking", "input", "content")),
+            ("message", "content"),
+        ),
+        texts=_texts,
+        ended=_ended,
+        copies=_copies,
+        make=_make,
+        answer_texts=_answer_texts,
+    ),
+    silent=frozenset(
+        {
+            messages.ContentBlockStartEvent,
+            messages.ContentBlockDeltaEvent,
+            messages.ContentBlockStopEvent,
+            messages.PingEvent,
+        }
+    ),
+)
+"""How a stream of events is read. The finish reason is the `stop_reason`, under the index 0."""
