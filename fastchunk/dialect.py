@@ -102,6 +102,12 @@ _TEXT_KEYS = ("text", "thinking", "content", "reasoning", "summary", "refusal")
 # What else parts hold: no text of the model's, or one that is encrypted.
 _OTHER_KEYS = frozenset({"type", "id", "index", "format", "signature", "data", "annotations"})
 _EXPECTED_KEYS = _OTHER_KEYS.union(_TEXT_KEYS)
+_CHANNELS = {
+    "thinking": "reasoning",
+    "reasoning": "reasoning",
+    "summary": "reasoning",
+    "refusal": "refusal",
+}
 NAMES = frozenset(
     "type id call_id item_id tool_use_id role status name signature data encrypted_content "
     "partial_image_b64 result url file_id".split()
@@ -116,18 +122,28 @@ def texts_below(
 
     Raises `Unseen` for a part that holds a text under another key.
     """
-    pending: list[tuple[Any, Place]] = [(value, place)]
+    pending: list[tuple[Any, Place, Channel]] = [(value, place, channel)]
     while pending:  # no recursion: the server decides how deep it goes
-        value, place = pending.pop()
+        value, place, channel = pending.pop()
         if isinstance(value, str):
             if value:
                 yield Text(voice, channel, value, place, is_whole)
         elif isinstance(value, list):
-            pending += [(item, (*place, n)) for n, item in reversed(list(enumerate(value)))]
+            pending += [(item, (*place, n), channel) for n, item in reversed([*enumerate(value)])]
         elif isinstance(value, dict):
-            if any(isinstance(value[key], str) for key in value.keys() - _EXPECTED_KEYS):
+            unexpected = {key: value[key] for key in value.keys() - _EXPECTED_KEYS}
+            if any(leaves_below(voice, channel, unexpected, place)):
                 raise Unseen(f"{pointer(place)}: no text is expected in this shape")
-            pending += [(value[key], (*place, key)) for key in reversed(_TEXT_KEYS) if key in value]
+            for key in reversed(_TEXT_KEYS):
+                if key in value:
+                    pending.append((value[key], (*place, key), _channel_below(channel, key)))
+
+
+def _channel_below(channel: Channel, key: str) -> Channel:
+    """Tell what the parts of a content hold: it may be the reasoning, or a refusal."""
+    if channel[0] == "content" and key in _CHANNELS:
+        return _CHANNELS[key], channel[1]
+    return channel
 
 
 def leaves_below(

@@ -29,7 +29,7 @@ from .codec import one_line
 from .dialect import Dialect, Unseen
 from .dialects import dialect_of
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
-from .errors import InvalidChunk
+from .errors import InvalidChunk, UpstreamError
 from .merge import lists_of, merge
 from .rewrite import Rewriter, rules_for
 from .scan import (
@@ -184,15 +184,15 @@ class Relay:
 
     @property
     def stopped(self) -> bool:
-        """Whether a `text.Stop` has ended every choice: the client gets no more of them.
+        """Whether every choice has ended, one by a `text.Stop` at least: the client gets no more.
 
+        A choice that has said nothing yet is not known: ask for one, or count them.
         Usage and `[DONE]` may still come. A gateway that does without them can close the upstream.
         """
-        indexes = self._seen.indexes
         return (
             self._rewriter is not None
-            and bool(indexes)
-            and indexes <= self._rewriter.stopped.keys()
+            and bool(self._rewriter.stopped)
+            and self._seen.indexes <= self.finish_reasons.keys()
         )
 
     # --- the path ---
@@ -226,8 +226,9 @@ class Relay:
                 self.truncated = True
                 out = b"" if self._rewriter else rest
         if self._rewriter is not None:
-            self._rewriter.end()
-            held = self._take_made(b"\n\n")
+            self._make_ready(out)  # which a rule that raises leaves for the next call
+            held = self._failing(self._take_held, b"\n\n")
+            self._ready.clear()
             out = out + b"\n\n" + held if out and rest and held else out + held
         self.truncated = self.truncated or not (self._seen.complete or self.stopped)
         return out
@@ -330,6 +331,12 @@ class Relay:
             return b"%bdata: %b\n\n" % (made, one_line(left))
         return made + self._still_marked(_with_data(block, left))
 
+    def _take_held(self, ends: bytes) -> bytes:
+        """End every text; return the events that were made for what text rules had held."""
+        rewriter: Any = self._rewriter
+        rewriter.end()
+        return self._take_made(ends)
+
     def _take_made(self, ends: bytes) -> bytes:
         """Return the events that were made for what text rules had held."""
         rewriter: Any = self._rewriter
@@ -364,29 +371,44 @@ class Relay:
 
         `chunk` is what was read of it already, or None.
         """
-        is_readable = True
-        if chunk is None:
-            facts = self._seen.observe(data, event)
-            is_readable = facts is not UNREADABLE
-            if facts is not None and is_readable and self._looks:
-                chunk = self._decode(data)
-                is_readable = chunk is not None
-            if self._seen.faults and self._is_refused():
-                return None
-            if facts is None:
-                self._end_texts()
-                return data
-        if chunk is not None and self._on_chunk is not None:
+        return self._observed(data, event) if chunk is None else self._looked_at(data, chunk)
+
+    def _observed(self, data: bytes, event: str) -> bytes | None:
+        """Take note of an event of which nothing was read; return its data as it leaves."""
+        was_done = self._seen.done
+        facts = self._seen.observe(data, event)
+        is_last = self._seen.done is not was_done or self._has_failed()
+        chunk = None
+        if facts is not None and facts is not UNREADABLE and self._looks:
+            chunk = self._decode(data)
+        if chunk is None and is_last and self._rewriter is not None:
+            self._rewriter.end()
+        if self._seen.faults and self._is_refused():
+            return None
+        if chunk is not None:
+            return self._looked_at(data, chunk, is_last=is_last)
+        is_readable = facts is not UNREADABLE and not self._looks
+        return data if facts is None else self._changed(data, is_readable=is_readable)
+
+    def _looked_at(self, data: bytes, chunk: Any, *, is_last: bool = False) -> bytes | None:
+        """Look at a chunk, and return its data as it leaves. With the last one every text ends."""
+        if self._on_chunk is not None:
             looked_at = self._look_at(data, chunk)
             if looked_at is None:
+                if is_last and self._rewriter is not None:
+                    self._rewriter.end()
                 return None
             data = looked_at
-        if chunk is not None and self._rewriter is not None:
-            rewritten = self._rewrite(data, chunk)
+        if self._rewriter is not None:
+            rewritten = self._rewrite(data, chunk, is_last=is_last)
             if rewritten is None:
                 return None
             data = rewritten
-        return self._changed(data, is_readable=is_readable)
+        return self._changed(data, is_readable=True)
+
+    def _has_failed(self) -> bool:
+        """Tell whether the event that was just observed has an error."""
+        return any(isinstance(fault, UpstreamError) for fault in self._seen.faults)
 
     def _decode(self, data: bytes) -> Any:
         """Decode a chunk of which the facts could be decoded; None if the rest cannot."""
@@ -396,22 +418,21 @@ class Relay:
             self._seen.retract(error)
             return None
 
-    def _rewrite(self, data: bytes, chunk: Any) -> bytes | None:
+    def _rewrite(self, data: bytes, chunk: Any, *, is_last: bool) -> bytes | None:
         """Apply the text rules to a chunk; return its data as it is then, None if withheld."""
         rewriter: Any = self._rewriter
+        if self._on_chunk is not None:
+            # The chunk is the caller's now, and need not say what the data does.
+            chunk = self._decode(data)
         try:
-            rewritten: bytes | None = rewriter.rewrite(data, chunk)
-        except (InvalidChunk, Unseen) as error:
-            reason = InvalidChunk.single("text_unseen", (), str(error), data)
-            self._seen.retract(reason)
-            return None if self._is_refused() else data
-        self._end_texts()
-        return rewritten
-
-    def _end_texts(self) -> None:
-        """Let everything leave that text rules hold, where a stream ends or fails."""
-        if self._rewriter is not None and (self._seen.done or self._seen.error is not None):
-            self._rewriter.end()
+            if chunk is not None:
+                rewritten: bytes | None = rewriter.rewrite(data, chunk, is_last=is_last)
+                return rewritten
+        except Unseen as error:
+            self._seen.retract(InvalidChunk.single("text_unseen", (), str(error), data))
+        if is_last:
+            rewriter.end()
+        return None if self._is_refused() else data
 
     def _is_refused(self) -> bool:
         """Tell whether the event that was just observed is not to leave.

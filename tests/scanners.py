@@ -18,11 +18,12 @@ SCANNERS = ("compiled", "pure") if compiled else ("pure",)
 MODULES = [import_module("fastchunk._scan"), _scan_py] if compiled else [_scan_py]
 
 _USERS = [
-    import_module(f"fastchunk.{name}") for name in "edit merge producer relay sse stream".split()
+    import_module(f"fastchunk.{name}")
+    for name in "edit merge producer relay rewrite sse stream".split()
 ]
 _NAMES = (
     *("Forwarder", "Reader", "Table"),
-    *("cut_plain", "plain_events", "scan", "splice", "splice_values"),
+    *("cut_plain", "is_plain", "plain_events", "scan", "splice", "splice_values"),
 )
 
 
