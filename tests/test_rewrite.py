@@ -1,0 +1,278 @@
+"""Text rules in the relay: the law, what leaves untouched, and attempts to get text past them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastchunk import DROP, InvalidChunk, Relay, dialects, wire
+from fastchunk.rewrite import rewrite_answer
+from fastchunk.text import Replace, Rule, Rules, Split, Stop
+from tests.chat_streams import (
+    DONE,
+    Said,
+    Texts,
+    chunk,
+    delta,
+    events,
+    finishing,
+    reasons,
+    saying,
+    stream,
+    texts,
+)
+from tests.streams import recorded
+from tests.text_cases import cut_off, replaced, split, string_spans
+
+pytestmark = pytest.mark.usefixtures("scanner")
+
+SECRET = "4111 1111"
+RULES = [Replace(SECRET, "[card]")]
+ALL = ("content", "reasoning", "refusal", "arguments")
+
+
+def relayed(raw: bytes, **options: Any) -> tuple[bytes, Relay]:
+    """Relay a stream in one read."""
+    relay = Relay(**options)
+    out = relay.feed(raw)
+    return out + relay.close(), relay
+
+
+def by_event(raw: bytes, **options: Any) -> tuple[list[bytes], Relay]:
+    """Relay a stream event by event; list what leaves with each, and at the end."""
+    relay = Relay(**options)
+    end = b"\r\n\r\n" if b"\r" in raw else b"\n\n"
+    fed = [relay.feed(block + end) for block in raw.split(end)[:-1]]
+    return [*fed, relay.close()], relay
+
+
+# --- the law ------------------------------------------------------------------------------------
+
+
+class Late:
+    """A rule of a user's own: capitals, each a character late, and a mark at the end."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def feed(self, piece: str) -> str:
+        text = self._last + piece.upper()
+        self._last = text[-1:]
+        return text[:-1]
+
+    def close(self) -> str:
+        return self._last + "!"
+
+
+class Appending:
+    """One that changes nothing before the end."""
+
+    def feed(self, piece: str) -> str:
+        return piece
+
+    def close(self) -> str:
+        return "?"
+
+
+Naive = Callable[[dict[str, str]], dict[str, str]]
+
+
+def naively(rule: Rule, names: Iterable[str], change: Callable[[str], str]) -> tuple[Rule, Naive]:
+    """Pair a rule with what it does to whole texts, told naively."""
+
+    def apply(said: dict[str, str]) -> dict[str, str]:
+        return {
+            name: change(text) if name.split()[0] in names and text else text
+            for name, text in said.items()
+        }
+
+    return rule, apply
+
+
+def _split(said: dict[str, str]) -> dict[str, str]:
+    content, reasoning = split(said.get("content", ""), "<", ">")
+    return {**said, "content": content, "reasoning": said.get("reasoning", "") + reasoning}
+
+
+PROSE = ("content", "reasoning", "refusal")
+RUN = re.compile("a{1,3}b|😀(?=a)")
+ONES = [
+    naively(Replace("ab", "X"), PROSE, lambda t: t.replace("ab", "X")),
+    naively(
+        Replace(["ab", "abb", "ba"], "b", channels=ALL),
+        ALL,
+        lambda t: replaced(t, string_spans(["ab", "abb", "ba"])(t), "b"),
+    ),
+    naively(Replace(RUN, r"[\g<0>]"), PROSE, lambda t: RUN.sub(r"[\g<0>]", t)),
+    naively(
+        Replace("bé", "", channels=["refusal", "arguments"]),
+        ("refusal", "arguments"),
+        lambda t: t.replace("bé", ""),
+    ),
+    naively(Late, PROSE, lambda t: t.upper() + "!"),
+    naively(Appending, PROSE, lambda t: t + "?"),
+]
+SPLIT = (Split("<", ">"), _split)
+STOPS = [
+    naively(Stop("bb"), ("content",), lambda t: cut_off(t, ["bb"])),
+    naively(
+        Stop("abé", "ba", finish_reason="x"), ("content",), lambda t: cut_off(t, ["abé", "ba"])
+    ),
+]
+
+pieces = st.text("aab<>bé😀", max_size=4)
+names = st.sampled_from(["content", "reasoning_content", "refusal", "arguments 0", "arguments 1"])
+said = st.lists(st.builds(Said, st.integers(0, 1), names, pieces), max_size=14)
+OTHERS = [
+    ": keep-alive",
+    chunk(),
+    chunk(usage={"prompt_tokens": 1}),
+    '{"type":"ping"}',
+    "{no JSON",
+    chunk({"index": 0, "delta": {"role": "assistant"}, "finish_reason": None}),
+]
+
+
+@st.composite
+def streams(draw: st.DrawFn, given_said: list[Said]) -> bytes:
+    """Write what is said into a stream, in events with others between them."""
+    datas = []
+    ends = {each.choice: position for position, each in enumerate(given_said)}
+    for position, each in enumerate(given_said):
+        datas += draw(st.lists(st.sampled_from(OTHERS), max_size=1))
+        is_end = ends[each.choice] == position
+        kind = draw(st.sampled_from(["in it", "after it", "never"])) if is_end else "never"
+        datas.append(saying(*each, "length" if kind == "in it" else None))
+        if kind == "after it":
+            datas.append(finishing(each.choice, "length"))
+    datas += draw(st.sampled_from([[], [DONE], [OTHERS[2], DONE]]))
+    raw = stream(*datas, end=draw(st.sampled_from(["\n", "\r\n"])))
+    return raw if draw(st.booleans()) or b"\xf0" in raw else raw.replace(b"\xc3\xa9", b"\\u00e9")
+
+
+def whole_texts(given_said: Iterable[Said]) -> dict[int, dict[str, str]]:
+    """Join what each choice says."""
+    found: dict[int, dict[str, str]] = {}
+    for choice, given_name, piece in given_said:
+        name = given_name.removesuffix("_content")
+        voice = found.setdefault(choice, {})
+        voice[name] = voice.get(name, "") + piece
+    return found
+
+
+def flat(whole: dict[int, dict[str, str]]) -> Texts:
+    found: Texts = {}
+    for choice, voice in whole.items():
+        for name, text in voice.items():
+            kind, *index = name.split()
+            if text:
+                found[(choice, kind, *map(int, index))] = text
+    return found
+
+
+def ruled(given_said: Iterable[Said], rules: Iterable[tuple[Rule, Naive]]) -> Texts:
+    """Apply rules naively to what each choice says."""
+    whole = whole_texts(given_said)
+    for _, apply in rules:
+        whole = {choice: apply(voice) for choice, voice in whole.items()}
+    return flat(whole)
+
+
+@given(st.data(), said, st.lists(st.sampled_from(ONES), max_size=3))
+def test_the_output_is_the_rule_applied_to_the_whole_text(
+    data: st.DataObject, given_said: list[Said], rules: list[tuple[Rule, Naive]]
+) -> None:
+    raw = data.draw(streams(given_said))
+    out, relay = relayed(raw, text=[rule for rule, _ in rules])
+    assert texts(out) == ruled(given_said, rules)
+    assert reasons(out) == reasons(raw) == relay.finish_reasons
+    if not rules:
+        assert out == raw
+
+
+@given(st.data(), said, st.lists(st.sampled_from(ONES), max_size=2))
+def test_what_is_split_is_reasoning(
+    data: st.DataObject, given_said: list[Said], rules: list[tuple[Rule, Naive]]
+) -> None:
+    given_said = [each for each in given_said if each.name != "reasoning_content"]
+    raw = data.draw(streams(given_said))
+    every = [SPLIT, *rules] if data.draw(st.booleans()) else [*rules[:1], SPLIT]
+    out, _ = relayed(raw, text=[rule for rule, _ in every])
+    assert texts(out) == ruled(given_said, every)
+
+
+@given(st.data(), said, st.lists(st.sampled_from(ONES), max_size=1), st.sampled_from(STOPS))
+def test_nothing_of_a_choice_comes_after_its_stop(
+    data: st.DataObject,
+    given_said: list[Said],
+    rules: list[tuple[Rule, Naive]],
+    stop: tuple[Rule, Naive],
+) -> None:
+    raw = data.draw(streams(given_said))
+    every = [*rules, stop] if data.draw(st.booleans()) else [stop, *rules]
+    out, relay = relayed(raw, text=[rule for rule, _ in every])
+    expected = ruled(given_said, every)
+    found = texts(out)
+    for (choice, name, *_), text in expected.items():
+        if name == "content":
+            assert found.get((choice, name), "") == text
+    stopped = {
+        choice
+        for choice, voice in whole_texts(given_said).items()
+        if _reads_stop(voice.get("content", ""), every)
+    }
+    assert {c for c, reason in reasons(out).items() if reason != "length"} == stopped
+    assert reasons(out) == relay.finish_reasons
+    for place, text in expected.items():
+        if place[0] not in stopped:
+            assert found.get(place) == text
+    _nothing_after(out, stopped)
+
+
+def _reads_stop(content: str, rules: list[tuple[Rule, Naive]]) -> bool:
+    said = {"content": content}
+    for rule, apply in rules:
+        before, said = said, apply(said)
+        if isinstance(rule, Stop):
+            return said != before
+    raise AssertionError
+
+
+def _nothing_after(out: bytes, stopped: Iterable[int]) -> None:
+    said = [c for event in events(out) if isinstance(event, dict) for c in event.get("choices", ())]
+    for choice in stopped:
+        own = [c for c in said if c["index"] == choice]
+        assert [c for c in own if c["finish_reason"]] == own[-1:]
+
+
+@settings(max_examples=60)
+@given(st.data(), said, st.lists(st.sampled_from([*ONES, SPLIT, *STOPS]), max_size=3))
+def test_the_output_does_not_depend_on_reads(
+    data: st.DataObject, given_said: list[Said], rules: list[tuple[Rule, Naive]]
+) -> None:
+    raw = data.draw(streams(given_said))
+    options = {"text": [rule for rule, _ in rules]}
+    expected, whole = relayed(raw, **options)
+    size = data.draw(st.integers(1, 60))
+    relay = Relay(**options)
+    out = []
+    for begin in range(0, len(raw), size):
+        out.append(relay.feed(raw[begin : begin + size]))
+        events(b"".join(out))  # whole blocks only
+    assert b"".join([*out, relay.close()]) == expected
+    assert state(relay) == state(whole)
+
+
+def state(relay: Relay) -> tuple[Any, ...]:
+    return (
+        *(relay.events, relay.chunks, relay.invalid, relay.done, relay.truncated, relay.error),
+        *(relay.usage, relay.finish_reasons, relay.stopped),
+    )
