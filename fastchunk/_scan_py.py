@@ -68,6 +68,7 @@ DONE = b"[DONE]"
 """The data of the event that ends a stream of chunks."""
 
 _COLON, _SPACE, _BACKSLASH, _RETURN = 0x3A, 0x20, 0x5C, 0x0D
+_MAX_OPENINGS = 400  # of brackets in a document that is surely not too deep
 _GAP = re.compile(r"[ \t\n\r]*")
 
 
@@ -205,6 +206,8 @@ def is_plain(data: bytes, table: Table) -> bool:
 
     The document has to be valid. "No" is always safe to say.
     """
+    if data.count(b"{") + data.count(b"[") > _MAX_OPENINGS:
+        return False  # it may be nested deeper than an edit goes
     if data.find(b"\\u") < 0 and all(data.count(token) <= 1 for token in table.tokens):
         return True
     return scan(data, table) is not None

@@ -49,7 +49,10 @@ class Script(NamedTuple):
     paths: tuple[Path, ...]
     """What leads to the texts. Where one of these keys comes twice, an event is not as it seems."""
     texts: Callable[[Any, bool], list[Text]]
-    """List the texts of an event, with those of tool calls or without; raises `Unseen`."""
+    """List the texts of an event, with those of tool calls or without; raises `Unseen`.
+
+    A value that has texts below it is listed as an empty one: there, too, keys may come twice.
+    """
     ended: Callable[[Any], list[Hashable]]
     """List the voices whose texts end with an event."""
     copies: Callable[[Any, Text], Edits]
@@ -120,8 +123,11 @@ def texts_below(
 ) -> Iterator[Text]:
     """List the texts in a value: itself, or what the parts that it consists of hold.
 
-    Raises `Unseen` for a part that holds a text under another key.
+    What consists of parts is listed before them, empty. Raises `Unseen` for a part that holds a
+    text under another key.
     """
+    if isinstance(value, (dict, list)):
+        yield Text(voice, channel, "", place)
     pending: list[tuple[Any, Place, Channel]] = [(value, place, channel)]
     while pending:  # no recursion: the server decides how deep it goes
         value, place, channel = pending.pop()
@@ -132,7 +138,7 @@ def texts_below(
             pending += [(item, (*place, n), channel) for n, item in reversed([*enumerate(value)])]
         elif isinstance(value, dict):
             unexpected = {key: value[key] for key in value.keys() - _EXPECTED_KEYS}
-            if any(leaves_below(voice, channel, unexpected, place)):
+            if any(text.value for text in leaves_below(voice, channel, unexpected, place)):
                 raise Unseen(f"{pointer(place)}: no text is expected in this shape")
             for key in reversed(_TEXT_KEYS):
                 if key in value:
@@ -154,7 +160,12 @@ def leaves_below(
     *,
     but: Collection[str] = NAMES,
 ) -> Iterator[Text]:
-    """List every text in a value as a whole one, `but` for what stands under some keys."""
+    """List every text in a value as a whole one, `but` for what stands under some keys.
+
+    What consists of parts is listed before them, empty.
+    """
+    if isinstance(value, (dict, list)):
+        yield Text(voice, channel, "", place)
     pending: list[tuple[Any, Place]] = [(value, place)]
     while pending:
         value, place = pending.pop()

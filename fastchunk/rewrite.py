@@ -148,7 +148,8 @@ class Rewriter:
 
     def rewrite_answer(self, data: bytes, answer: Any) -> bytes:
         """Return an answer's data, in which each text is all of one, as the rules leave it."""
-        texts = self._script.answer_texts(answer, self._rules.reads_arguments)
+        found = self._script.answer_texts(answer, self._rules.reads_arguments)
+        texts = [text for text in found if text.value]
         change = _Change(self._script, data, answer, texts)
         for text in texts:
             reason = self._take(text, change)
@@ -166,13 +167,16 @@ class Rewriter:
     def _read(self, data: bytes, event: Any) -> tuple[bytes, list[Text]]:
         """Return an event's data without duplicate keys, and its texts."""
         try:
-            if not is_plain(data, self._table):
+            texts = self._script.texts(event, self._rules.reads_arguments)
+            found = [text for text in texts if text.value]
+            if len(found) < len(texts) or not is_plain(data, self._table):
                 # One client may read the first of two members of one name, another the last.
                 data = without_duplicates(data)
-                edit(data, {})  # if it can be edited at all is to be known before rules read it
-            return data, self._script.texts(event, self._rules.reads_arguments)
+                # If it can be edited at all is to be known before a rule has read it.
+                edit(data, {pointer(text.place): text.value for text in found})
         except (InvalidChunk, msgspec.DecodeError, RecursionError) as error:
             raise Unseen(str(error)) from error
+        return data, found
 
     def _take(self, text: Text, change: _Change) -> str | None:
         """Give a text to its rules, and write what leaves of it; return why a whole one stopped."""

@@ -78,8 +78,9 @@ def texts(out: bytes) -> Texts:
     """Join what each choice says, by name; nothing is said in vain."""
     found: Texts = {}
     for event in events(out):
-        for choice in event.get("choices", ()) if isinstance(event, dict) else ():
-            _add(found, choice["index"], choice.get("delta") or {})
+        choices = event.get("choices", ()) if isinstance(event, dict) else ()
+        for position, choice in enumerate(choices):
+            _add(found, int(choice.get("index", position)), choice.get("delta") or {})
     return {place: text for place, text in found.items() if text}
 
 
@@ -89,13 +90,13 @@ def _add(found: Texts, choice: int, delta: dict[str, Any]) -> None:
             continue  # the same under two names is said once
         for key, piece in _strings(name.removesuffix("_content"), delta.get(name)):
             found[choice, key] = found.get((choice, key), "") + piece
-    calls = [(call["index"], call) for call in delta.get("tool_calls") or ()]
+    calls = [(call.get("index", at), call) for at, call in enumerate(delta.get("tool_calls") or ())]
     if delta.get("function_call"):
         calls.append((-1, {"function": delta["function_call"]}))
     for index, call in calls:
         piece = call.get("function", {}).get("arguments") or call.get("custom", {}).get("input")
         place = (choice, "arguments", index)
-        found[place] = found.get(place, "") + (piece or "")
+        found[place] = found.get(place, "") + (piece if isinstance(piece, str) else "")
 
 
 def _strings(name: str, value: Any) -> Iterable[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ from tests.text_cases import cut_off, replaced, split, string_spans
 
 pytestmark = pytest.mark.usefixtures("scanner")
 
-SECRET = "4111 1111"
-RULES = [Replace(SECRET, "[card]")]
+CARD = "4111 1111"
+RULES = [Replace(CARD, "[card]")]
 ALL = ("content", "reasoning", "refusal", "arguments")
 
 
@@ -276,3 +276,235 @@ def state(relay: Relay) -> tuple[Any, ...]:
         *(relay.events, relay.chunks, relay.invalid, relay.done, relay.truncated, relay.error),
         *(relay.usage, relay.finish_reasons, relay.stopped),
     )
+
+
+# --- an attacker's table ------------------------------------------------------------------------
+
+
+def said_in(choice: int = 0, **said: Any) -> str:
+    """Write the data of a chunk with a delta of any shape."""
+    return chunk({"index": choice, "delta": said, "finish_reason": None})
+
+
+def beside(**others: Any) -> str:
+    """Write the data of a chunk with an empty delta, and texts beside it."""
+    return chunk({"index": 0, "delta": {}, "finish_reason": None, **others})
+
+
+def called(number: int, piece: Any, kind: str = "function", key: str = "arguments") -> str:
+    return said_in(tool_calls=[{"index": number, kind: {key: piece}}])
+
+
+def parts(*pieces: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": piece} for piece in pieces]
+
+
+def thinking(*pieces: str) -> dict[str, Any]:
+    return {"content": [{"type": "thinking", "thinking": parts(*pieces)}]}
+
+
+def details(*pieces: str) -> list[dict[str, Any]]:
+    return [{"type": "reasoning.text", "text": piece, "index": 0} for piece in pieces]
+
+
+def escaped(data: str) -> str:
+    """Spell every digit with an escape."""
+    return re.sub(r"\d(?=[\d ]*\")", lambda match: f"\\u{ord(match[0]):04x}", data)
+
+
+BEFORE, AFTER = "no. 4111", " 1111."
+ATTACKS: dict[str, list[str]] = {
+    "content": [said_in(content=BEFORE), said_in(content=AFTER)],
+    "in-one-event": [said_in(content=BEFORE + AFTER)],
+    "comments-between": [said_in(content=BEFORE), ": 4111", said_in(content=AFTER)],
+    "other-events-between": [said_in(content=BEFORE), '{"type":"ping"}', said_in(content=AFTER)],
+    "usage-between": [said_in(content=BEFORE), chunk(usage={}), said_in(content=AFTER)],
+    "empty-pieces-between": [
+        said_in(content=BEFORE),
+        said_in(content=""),
+        said_in(content=None),
+        said_in(content=AFTER),
+    ],
+    "escapes": [escaped(said_in(content=BEFORE)), escaped(said_in(content=AFTER))],
+    "with-the-finish-reason": [said_in(content=BEFORE), saying(0, "content", AFTER, "stop")],
+    "after-the-finish-reason": [finishing(0), said_in(content=BEFORE), said_in(content=AFTER)],
+    "an-undecodable-event-between": [said_in(content=BEFORE), "{", said_in(content=AFTER)],
+    "reasoning": [said_in(reasoning=BEFORE), said_in(reasoning=AFTER)],
+    "reasoning-content": [said_in(reasoning_content=BEFORE), said_in(reasoning_content=AFTER)],
+    "reasoning-changes-its-name": [said_in(reasoning=BEFORE), said_in(reasoning_content=AFTER)],
+    "reasoning-twice": [
+        said_in(reasoning=BEFORE, reasoning_content=BEFORE),
+        said_in(reasoning=AFTER, reasoning_content=AFTER),
+    ],
+    "two-reasonings": [
+        said_in(reasoning="Hm", reasoning_content=BEFORE),
+        said_in(reasoning="!", reasoning_content=AFTER),
+    ],
+    "reasoning-is-an-object": [
+        said_in(reasoning_content={"text": BEFORE}),
+        said_in(reasoning_content={"text": AFTER}),
+    ],
+    "details": [said_in(reasoning_details=details(p)) for p in (BEFORE, AFTER)],
+    "details-in-one-event": [said_in(reasoning_details=details(BEFORE, AFTER))],
+    "details-are-a-copy": [
+        said_in(reasoning=p, reasoning_details=details(p)) for p in (BEFORE, AFTER)
+    ],
+    "details-are-no-copy": [
+        said_in(reasoning="Hm", reasoning_details=details(p)) for p in (BEFORE, AFTER)
+    ],
+    "details-are-a-summary": [
+        said_in(reasoning_details=[{"type": "reasoning.summary", "summary": p}])
+        for p in (BEFORE, AFTER)
+    ],
+    "refusal": [said_in(refusal=BEFORE), said_in(refusal=AFTER)],
+    "arguments": [called(0, BEFORE), called(0, AFTER)],
+    "arguments-are-an-object": [called(0, {"a": [BEFORE + AFTER], "n": 1})],
+    "function-call": [said_in(function_call={"arguments": p}) for p in (BEFORE, AFTER)],
+    "custom-tool": [called(0, p, "custom", "input") for p in (BEFORE, AFTER)],
+    "custom-tool-with-an-object": [called(0, {"a": BEFORE + AFTER}, "custom", "input")],
+    "parts": [said_in(content=parts(BEFORE)), said_in(content=parts(AFTER))],
+    "parts-of-one-event": [said_in(content=parts(BEFORE, AFTER))],
+    "parts-then-a-text": [said_in(content=parts(BEFORE)), said_in(content=AFTER)],
+    "a-part-is-a-refusal": [
+        said_in(content=[{"type": "refusal", "refusal": p}]) for p in (BEFORE, AFTER)
+    ],
+    "thinking": [said_in(**thinking(BEFORE)), said_in(**thinking(AFTER))],
+    "thinking-is-a-text": [
+        said_in(content=[{"type": "thinking", "thinking": p}]) for p in (BEFORE, AFTER)
+    ],
+    "transcript": [said_in(audio={"transcript": p, "data": "00"}) for p in (BEFORE, AFTER)],
+    "text": [beside(text=BEFORE), beside(text=AFTER)],
+    "text-is-a-copy": [
+        chunk({"index": 0, "delta": {"content": p}, "text": p}) for p in (BEFORE, AFTER)
+    ],
+    "text-is-no-copy": [
+        chunk({"index": 0, "delta": {"content": "Hm"}, "text": p}) for p in (BEFORE, AFTER)
+    ],
+    "message": [beside(message={"content": BEFORE + AFTER})],
+    "message-of-parts": [beside(message={"content": parts(BEFORE, AFTER)})],
+    "message-reasoning": [
+        beside(message={"reasoning": BEFORE + AFTER, "reasoning_content": BEFORE + AFTER})
+    ],
+    "message-details": [beside(message={"reasoning_details": details(BEFORE, AFTER)})],
+    "message-details-are-a-copy": [
+        beside(message={"reasoning": BEFORE + AFTER, "reasoning_details": details(BEFORE, AFTER)})
+    ],
+    "message-refusal": [beside(message={"refusal": BEFORE + AFTER})],
+    "message-arguments": [
+        beside(message={"tool_calls": [{"id": "t", "function": {"arguments": BEFORE + AFTER}}]})
+    ],
+    "message-custom": [
+        beside(message={"tool_calls": [{"id": "t", "custom": {"input": BEFORE + AFTER}}]})
+    ],
+    "message-function-call": [beside(message={"function_call": {"arguments": BEFORE + AFTER}})],
+    "message-transcript": [beside(message={"audio": {"transcript": BEFORE + AFTER}})],
+    "message-beside-a-delta": [
+        chunk({"index": 0, "delta": {"content": p}, "message": {"content": said}})
+        for p, said in ((BEFORE, BEFORE), (AFTER, BEFORE + AFTER))
+    ],
+    "no-index": [chunk({"delta": {"content": p}}) for p in (BEFORE, AFTER)],
+    "an-index-is-a-string": [
+        chunk({"index": "0", "delta": {"content": p}}) for p in (BEFORE, AFTER)
+    ],
+    "twice-one-choice": [
+        chunk({"index": 0, "delta": {"content": BEFORE}}, {"index": 0, "delta": {"content": AFTER}})
+    ],
+    "a-call-without-index": [
+        said_in(tool_calls=[{"function": {"arguments": p}}]) for p in (BEFORE, AFTER)
+    ],
+    "with-an-error": [
+        saying(0, "content", BEFORE),
+        saying(0, "content", AFTER, error={"message": "overloaded"}),
+    ],
+    "after-an-error": ['{"error":{}}', said_in(content=BEFORE), said_in(content=AFTER)],
+    "after-done": [DONE, said_in(content=BEFORE), said_in(content=AFTER)],
+    # The key comes twice, and one client reads the first one, another the last.
+    "content-twice": ['{"choices":[{"delta":{"content":"4111 1111","content":"x"}}]}'],
+    "content-twice-the-last": ['{"choices":[{"delta":{"content":"x","content":"4111 1111"}}]}'],
+    "content-twice-one-null": ['{"choices":[{"delta":{"content":"4111 1111","content":null}}]}'],
+    "content-escaped": ['{"choices":[{"delta":{"cont\\u0065nt":"4111 1111"}}]}'],
+    "content-twice-one-escaped": [
+        '{"choices":[{"delta":{"cont\\u0065nt":"4111 1111","content":"x"}}]}'
+    ],
+    "delta-twice": ['{"choices":[{"delta":{"content":"4111 1111"},"delta":{}}]}'],
+    "delta-twice-one-escaped": ['{"choices":[{"d\\u0065lta":{"content":"4111 1111"},"delta":{}}]}'],
+    "choices-twice": ['{"choices":[{"delta":{"content":"4111 1111"}}],"choices":[]}'],
+    "index-twice": [
+        '{"choices":[{"index":1,"index":0,"delta":{"content":"4111"}}]}',
+        '{"choices":[{"index":0,"index":1,"delta":{"content":"x"}}]}',
+        '{"choices":[{"index":0,"delta":{"content":" 1111"}}]}',
+    ],
+    "tool-calls-twice": [
+        '{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"4111 1111"}}],'
+        '"tool_calls":[]}}]}'
+    ],
+    "function-twice": [
+        '{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"4111 1111"},'
+        '"function":{}}]}}]}'
+    ],
+    "custom-twice": [
+        '{"choices":[{"delta":{"tool_calls":[{"index":0,"custom":{"input":"4111 1111"},'
+        '"custom":{}}]}}]}'
+    ],
+    "custom-input-twice": [
+        '{"choices":[{"delta":{"tool_calls":[{"index":0,"custom":{"input":"4111 1111",'
+        '"input":"x"}}]}}]}'
+    ],
+    "details-twice": [
+        '{"choices":[{"delta":{"reasoning_details":[{"text":"4111 1111","text":"x"}]}}]}'
+    ],
+    "audio-twice": ['{"choices":[{"delta":{"audio":{"transcript":"4111 1111","transcript":""}}}]}'],
+    "part-twice": ['{"choices":[{"delta":{"content":[{"text":"4111 1111","text":"x"}]}}]}'],
+    "thinking-twice": [
+        '{"choices":[{"delta":{"content":[{"thinking":"4111 1111","thinking":"x"}]}}]}'
+    ],
+    "message-twice": ['{"choices":[{"message":{"content":"4111 1111","content":"x"}}]}'],
+    "text-twice": ['{"choices":[{"text":"4111 1111","text":"x"}]}'],
+    "an-arguments-object-twice": [
+        '{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":{"a":"4111 1111","a":""}}}]}}'
+        "]}"
+    ],
+    "logprobs": [
+        chunk({"index": 0, "delta": {"content": p}, "logprobs": {"content": [{"token": p}]}})
+        for p in (BEFORE, AFTER)
+    ],
+    "token-ids": [
+        chunk({"index": 0, "delta": {"content": p, "token_id": 7}, "token_ids": [4111]})
+        for p in (BEFORE, AFTER)
+    ],
+    "paddings": [saying(0, "content", p, obfuscation=p, p=p) for p in (BEFORE, AFTER)],
+}
+REWRITTEN = [Replace(CARD, "[card]", channels=ALL)]
+
+
+def leaves(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """List the strings in an event with the way to each, whatever its position."""
+    if isinstance(value, str):
+        yield way, value
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            index = item.get("index", position) if isinstance(item, dict) else position
+            yield from leaves(item, (*way, index if way[-1:] != ("content",) else 0))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, (*way, key))
+
+
+def readable(out: bytes) -> set[str]:
+    """List what a client can read: each string, and those in one place joined."""
+    joined: dict[tuple[Any, ...], str] = {}
+    for event in events(out):
+        for way, text in leaves(event):
+            joined[way] = joined.get(way, "") + text
+    return {*joined.values(), *map(str, texts(out).values())}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_no_text_gets_past_a_rule(name: str, end: str) -> None:
+    raw = stream(*ATTACKS[name], finishing(0), DONE, end=end)
+    out, relay = relayed(raw, text=REWRITTEN)
+    assert not [text for text in readable(out) if CARD in text], out
+    assert relay.invalid == (name == "an-undecodable-event-between")
+    assert "[card]" in " ".join(readable(out)) or "-twice" in name
+    assert b"".join(by_event(raw, text=REWRITTEN)[0]) == out

@@ -161,6 +161,7 @@ def _delta_texts(
 def _spoken(voice: Hashable, audio: Any, place: Place) -> Iterator[Text]:
     """List what is said in an audio, in writing."""
     if isinstance(audio, dict):
+        yield Text(voice, _SECOND_CONTENT, "", (*place, "audio"))
         at = (*place, "audio", "transcript")
         yield from texts_below(voice, _SECOND_CONTENT, audio.get("transcript"), at)
 
@@ -176,8 +177,13 @@ def _details(voice: Hashable, details: Any, said: Any, place: Place) -> Iterator
     """List the texts of the reasoning's details, if they are no copy of what is said."""
     channel = _THIRD_REASONING if said else _REASONING
     texts = list(texts_below(voice, channel, details, (*place, "reasoning_details")))
-    if _joined(texts) != said:
-        yield from texts
+    yield from _but_copies(texts, said)
+
+
+def _but_copies(texts: list[Text], said: Any) -> Iterator[Text]:
+    """List texts, unless they spell out, all together, what is said elsewhere."""
+    is_copy = _joined(texts) == said
+    return (text for text in texts if not (is_copy and text.value))
 
 
 def _joined(texts: Iterable[Text]) -> str:
@@ -205,6 +211,7 @@ def _arguments(voice: Hashable, delta: wire.DeltaMessage, place: Place) -> Itera
         if call.custom is not UNSET:
             custom = msgspec.json.decode(call.custom)
             if isinstance(custom, dict):
+                yield Text(voice, ("arguments", number), "", (*at, "custom"))
                 yield from _argument(voice, number, custom.get("input"), (*at, "custom", "input"))
     if delta.function_call:
         at, arguments = (*place, "function_call", "arguments"), delta.function_call.arguments
@@ -234,14 +241,14 @@ def _strays(voice: Hashable, choice: Choice, place: Place, with_arguments: bool)
 def _stray(voice: Hashable, value: Any, content: Any, place: Place) -> Iterator[Text]:
     channel = _SECOND_CONTENT if content else _CONTENT
     texts = list(texts_below(voice, channel, value, (*place, "text")))
-    if _joined(texts) != content:
-        yield from texts
+    yield from _but_copies(texts, content)
 
 
 def _message_texts(
     voice: Hashable, message: dict[str, Any], place: Place, with_arguments: bool
 ) -> Iterator[Text]:
     """List the texts of a whole message."""
+    yield Text(voice, _CONTENT, "", place)
     one, other = message.get("reasoning"), message.get("reasoning_content")
     yield from _reasoning(voice, place, one, other)
     yield from _details(voice, message.get("reasoning_details"), one or other, place)
@@ -318,11 +325,11 @@ def _copies(event: Any, text: Text) -> Edits:
         copies.append((*at, inner, "audio", "data"))
     if text.channel == _REASONING and "reasoning_details" not in text.place:
         details = _parsed(_get(message, "reasoning_details"))
-        if details and not any(_details(None, details, text.value, ())):
+        if details and not any(t.value for t in _details(None, details, text.value, ())):
             copies.append((*at, inner, "reasoning_details"))
     if text.channel == _CONTENT and inner != "text":
         said = _parsed(_get(choice, "text"))
-        if said and not any(_stray(None, said, _get(message, "content"), ())):
+        if said and not any(t.value for t in _stray(None, said, _get(message, "content"), ())):
             copies.append((*at, "text"))
     return dict.fromkeys(copies, DROP)
 
@@ -485,9 +492,11 @@ DIALECT: Final = Dialect(
                 ("choices", None, "delta", key)
                 for key in ("content", "reasoning", "reasoning_content", "refusal")
             ),
+            *(("choices", None, "delta", key) for key in ("reasoning_details", "audio")),
             ("choices", None, "delta", "content", None, "text"),
             ("choices", None, "delta", "tool_calls", None, "index"),
             ("choices", None, "delta", "tool_calls", None, "function", "arguments"),
+            ("choices", None, "delta", "tool_calls", None, "custom"),
             ("choices", None, "delta", "function_call", "arguments"),
         ),
         texts=_texts,
