@@ -78,8 +78,8 @@ def texts(out: bytes) -> Texts:
     """Join what each choice says, by name; nothing is said in vain."""
     found: Texts = {}
     for event in events(out):
-        choices = event.get("choices", ()) if isinstance(event, dict) else ()
-        for position, choice in enumerate(choices):
+        choices = event.get("choices") if isinstance(event, dict) else None
+        for position, choice in enumerate(choices or ()):
             _add(found, int(choice.get("index", position)), choice.get("delta") or {})
     return {place: text for place, text in found.items() if text}
 
@@ -114,7 +114,7 @@ def reasons(out: bytes) -> dict[int, str]:
     """List the finish reason of each choice; there is one at most."""
     found: dict[int, str] = {}
     for event in events(out):
-        for choice in event.get("choices", ()) if isinstance(event, dict) else ():
+        for choice in (event.get("choices") or ()) if isinstance(event, dict) else ():
             if choice.get("finish_reason"):
                 assert choice["index"] not in found
                 found[choice["index"]] = choice["finish_reason"]

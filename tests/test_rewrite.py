@@ -6,22 +6,19 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastchunk import DROP, InvalidChunk, Relay, dialects, wire
-from fastchunk.rewrite import rewrite_answer
-from fastchunk.text import Replace, Rule, Rules, Split, Stop
+from fastchunk import Relay
+from fastchunk.text import Replace, Rule, Split, Stop
 from tests.chat_streams import (
     DONE,
     Said,
     Texts,
     chunk,
-    delta,
     events,
     finishing,
     reasons,
@@ -508,3 +505,85 @@ def test_no_text_gets_past_a_rule(name: str, end: str) -> None:
     assert relay.invalid == (name == "an-undecodable-event-between")
     assert "[card]" in " ".join(readable(out)) or "-twice" in name
     assert b"".join(by_event(raw, text=REWRITTEN)[0]) == out
+
+
+# --- recorded streams ---------------------------------------------------------------------------
+
+RECORDED = {path.stem: path.read_bytes() for path in recorded()}
+_TEXT = re.compile(rb'("(?:content|reasoning|reasoning_content|refusal)":\s*)"(?:[^"\\]|\\.)*"')
+
+
+def cut_strings(raw: bytes) -> list[str]:
+    """List strings that the stream's deltas cut: the end of one and the beginning of the next."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for event in events(raw):
+        for place, piece in texts(stream(json.dumps(event))).items():
+            found.setdefault(place, []).append(piece)
+    return [
+        before[-2:] + after[:2] for pieces in found.values() for before, after in pairwise(pieces)
+    ]
+
+
+def whole_blocks(raw: bytes) -> list[bytes]:
+    """Cut a stream into its blocks, each up to its empty line; an unfinished one is left out."""
+    return re.findall(rb"(?:[^\r\n]+(?:\r\n|\n))*(?:\r\n|\n)", raw)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_stream_that_no_rule_concerns_leaves_as_it_came(name: str) -> None:
+    blocks = whole_blocks(RECORDED[name])
+    raw = b"".join(blocks)
+    rules = [Replace(["\0", "\1\2"], "x", channels=ALL), Replace(re.compile("\0{1,9}"), "")]
+    assert relayed(raw, text=[*rules, Stop("\0"), Split("\0", "\1")])[0] == raw
+    relay = Relay(text=rules)
+    left = [relay.feed(block) for block in blocks]
+    assert left == blocks
+    assert sum(out is block for out, block in zip(left[1:], blocks[1:], strict=True)) >= sum(
+        block.startswith(b"data: ") and block.count(b"\n") == 2 for block in blocks[1:]
+    )
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_recorded_deltas_cut_is_found(name: str) -> None:
+    raw = b"".join(whole_blocks(RECORDED[name]))
+    strings = cut_strings(raw)
+    for string in strings[:: max(len(strings) // 3, 1)][:4]:
+        rules = [Replace(string, "[cut]", channels=ALL)]
+        out = relayed(raw, text=rules)[0]
+        assert texts(out) == {
+            place: text.replace(string, "[cut]") for place, text in texts(raw).items()
+        }
+        assert "[cut]" in "".join(texts(out).values())
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_whatever_is_no_text_of_a_recorded_stream_is_as_it_came(name: str) -> None:
+    blocks = whole_blocks(RECORDED[name])
+    strings = cut_strings(b"".join(blocks)) or ["nothing"]
+    relay = Relay(text=[Replace(strings[len(strings) // 2], "[cut]")])
+    for block in blocks:
+        out = relay.feed(block)
+        if out != block:
+            left, came = whole_blocks(out)[-1], block
+            if _COPIED.search(block):
+                assert _members(left) == _members(came)
+            else:
+                assert _TEXT.sub(rb'\1""', left) == _TEXT.sub(rb'\1""', came)
+    assert relay.close() == b""
+
+
+_COPIES = ("logprobs", "obfuscation", "p", "text", "token_id", "reasoning_details")
+_CHANGED = ("content", "reasoning", "reasoning_content", "refusal", "thinking", *_COPIES)
+_COPIED = re.compile(rb'"(?:logprobs":\{|(?:obfuscation|p|text|reasoning_details)":)')
+
+
+def _members(block: bytes) -> Any:
+    """List what a block says but for its texts: in order, with numbers as they are spelled."""
+    data = block[block.index(b"{") :]
+    return _but_texts(json.loads(data, parse_int=str, parse_float=str, object_pairs_hook=tuple))
+
+
+def _but_texts(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [(key, _but_texts(item)) for key, item in value if key not in _CHANGED]
+    return [_but_texts(item) for item in value] if isinstance(value, list) else value
