@@ -101,7 +101,7 @@ class Relay:
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
-        self._rewriter = Rewriter(rules, dialect.script) if rules else None
+        self._rewriter = Rewriter(rules, dialect) if rules else None
         self._reasoning = _checked_name(reasoning, dialect)
         self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
@@ -109,6 +109,7 @@ class Relay:
         if not self._looks and reasoning is None:
             self._forwarder = self._new_forwarder(max_event_size)
         self._read = self._choose_reader(max_event_size)
+        self._usage_data: bytes | None = None  # what was known of the usage when an event was read
         taker = self._forwarder or _Looker(self._look, max_event_size)
         self._intake: Intake[bytes] = Intake(taker, max_event_size)
         self._take = self._intake.take
@@ -298,12 +299,12 @@ class Relay:
 
     def _look(self, whole: bytes, found: list[bytes], ends: bytes) -> bytes:
         """Forward events of the usual shape; what came before an error is left for `close`."""
-        read, outgoing = self._read, self._outgoing
+        outgoing = self._outgoing
         left: list[bytes | None] = []
         made: list[tuple[int, bytes]] = []
         try:
             for data in found:
-                leaving = outgoing(data, read(data), "message")
+                leaving = outgoing(data, "message")
                 if self._rewriter is not None and self._rewriter.made:
                     made.append((len(left), self._take_made(ends)))
                 left.append(leaving)
@@ -318,8 +319,7 @@ class Relay:
         fields = parse_block(block)
         if fields.data is None:
             return self._still_marked(block)
-        chunk = None if fields.event == "error" else self._read(fields.data)
-        left = self._outgoing(fields.data, chunk, fields.event)
+        left = self._outgoing(fields.data, fields.event)
         made = b""
         if self._rewriter is not None and self._rewriter.made:
             made = self._take_made(b"\r\n\r\n" if block.endswith(b"\r\n") else b"\n\n")
@@ -366,12 +366,24 @@ class Relay:
 
     # --- one event ---
 
-    def _outgoing(self, data: bytes, chunk: Any, event: str) -> bytes | None:
-        """Return an event's data as it leaves: itself if it is unchanged, None if withheld.
-
-        `chunk` is what was read of it already, or None.
-        """
-        return self._observed(data, event) if chunk is None else self._looked_at(data, chunk)
+    def _outgoing(self, data: bytes, event: str) -> bytes | None:
+        """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
+        if event == "error":
+            return self._observed(data, event)
+        rewriter = self._rewriter
+        if rewriter is not None and self._on_chunk is None:
+            rewritten = rewriter.rewrite_alike(data)
+            if rewritten is not None:
+                self._seen.chunks += 1
+                return self._changed(rewritten, is_readable=True)
+        chunk = self._read(data)
+        if chunk is None:
+            return self._observed(data, event)
+        leaving = self._looked_at(data, chunk)
+        if rewriter is not None and leaving is data and self._seen.usage_data is self._usage_data:
+            rewriter.learn(data, chunk)
+        self._usage_data = self._seen.usage_data
+        return leaving
 
     def _observed(self, data: bytes, event: str) -> bytes | None:
         """Take note of an event of which nothing was read; return its data as it leaves."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from .alike import Mold
 from .dialect import Dialect, Edits, Place, Script, Text, Unseen
 from .edit import edit, pointer, without_duplicates
 from .errors import InvalidChunk
@@ -40,6 +41,9 @@ def rules_for(script: Script, rules: Iterable[Rule]) -> Rules:
 @lru_cache(maxsize=16)
 def _table_of(paths: tuple[Path, ...]) -> Table:
     return Table(paths)
+
+
+_MOLDS = 4  # for streams of some choices, or of events that are alike in turn
 
 
 class _Change:
@@ -113,17 +117,19 @@ def _is_within(place: Place, edits: Edits) -> bool:
 class Rewriter:
     """Applies rules to the events of one stream."""
 
-    def __init__(self, rules: Rules, script: Script) -> None:
+    def __init__(self, rules: Rules, dialect: Dialect) -> None:
         self.made: list[tuple[str, bytes]] = []
         """The events that are to leave before the one that was rewritten last: type and data."""
         self.stopped: dict[Any, str] = {}
         """The voices that a rule has stopped, each with its reason."""
         self._rules = rules
-        self._script = script
+        self._decode = dialect.decode
+        self._script = script = dialect.script
         self._table = _table_of(script.paths)
         self._chains: dict[Hashable, Chain] = {}
         # What events are made like: of each channel the last one of which something was held.
         self._held: dict[Hashable, dict[Channel, tuple[bytes, Text]]] = {}
+        self._molds: list[tuple[Mold, Text]] = []
 
     def rewrite(self, data: bytes, event: Any, *, is_last: bool = False) -> bytes | None:
         """Return an event's data as the rules leave it; None if all of it is withheld.
@@ -145,6 +151,48 @@ class Rewriter:
         for voice in list(self._chains) if is_last else script.ended(event):
             self._end(voice, change)
         return change.make()
+
+    def rewrite_alike(self, data: bytes) -> bytes | None:
+        """Return the data of an event that is like one before, as the rules leave it; else None."""
+        for mold, text in self._molds:
+            value = mold.read(data)
+            if value is not None:
+                chain = self._chains.get(text.voice)
+                if chain is None:
+                    return None
+                pieces = chain.feed(text.channel, value)
+                if not value or (len(pieces) == 1 and pieces[0][1] is value):
+                    return data
+                return self._rewrite_alike(data, mold, text, pieces)
+        return None
+
+    def _rewrite_alike(self, data: bytes, mold: Mold, text: Text, pieces: list[Piece]) -> bytes:
+        """Write what leaves of a text into an event like one before."""
+        chain, channel = self._chains[text.voice], text.channel
+        if chain.stopped is None and all(to == channel for to, _ in pieces):
+            written = mold.write("".join([piece for _, piece in pieces]))
+            if written is not None:
+                if chain.holds(channel):
+                    self._held[text.voice][channel] = data, text
+                return written
+        event = self._decode(data)
+        change = _Change(self._script, data, event, self._script.texts(event, True))
+        (text,) = (each for each in change.texts if each.place == text.place)
+        self._give(text, pieces, change)
+        return change.make()
+
+    def learn(self, data: bytes, event: Any) -> None:
+        """Take the next events that are like one in which nobody has to look at anything else."""
+        texts = self._script.texts(event, self._rules.reads_arguments)
+        if len(texts) != 1 or not texts[0].value or texts[0].is_whole or texts[0].also:
+            return
+        (text,) = texts
+        key, paddings = text.place[-1], list(self._script.copies(event, text))
+        if any(len(place) > 1 for place in paddings) or len(paddings) > 1:
+            return
+        mold = Mold.of(data, str(key), text.value, *[str(place[0]) for place in paddings])
+        if mold is not None:
+            self._molds = [(mold, text), *self._molds[: _MOLDS - 1]]
 
     def rewrite_answer(self, data: bytes, answer: Any) -> bytes:
         """Return an answer's data, in which each text is all of one, as the rules leave it."""
@@ -192,6 +240,13 @@ class Rewriter:
         pieces = chain.feed(channel, value)
         if len(pieces) == 1 and pieces[0][1] is value and pieces[0][0] is channel:
             return None  # nothing is held either
+        self._give(text, pieces, change)
+        return None
+
+    def _give(self, text: Text, pieces: list[Piece], change: _Change) -> None:
+        """Write what leaves of a text when its rules have read it."""
+        voice, channel = text.voice, text.channel
+        chain = self._chains[voice]
         if chain.stopped is not None:
             change.blank_after(text)
         if chain.holds(channel):
@@ -202,7 +257,6 @@ class Rewriter:
         if chain.stopped is not None:
             del self._chains[voice], self._held[voice]
             self._stop(voice, chain.stopped, change)
-        return None
 
     def _stop(self, voice: Hashable, reason: str, change: _Change) -> bool:
         """Write a voice's finish reason into an event; False if it says nothing there."""
@@ -273,7 +327,7 @@ def rewrite_answer(data: bytes, rules: Rules, dialect: Dialect) -> bytes:
         answer = msgspec.json.decode(data)
         if not isinstance(answer, dict):
             raise InvalidChunk.single("not_an_answer", (), "the answer is no JSON object", data)
-        return Rewriter(rules, dialect.script).rewrite_answer(without_duplicates(data), answer)
+        return Rewriter(rules, dialect).rewrite_answer(without_duplicates(data), answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidChunk.single("json_invalid", (), f"no JSON document: {error}", data) from error
     except Unseen as error:
