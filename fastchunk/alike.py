@@ -1,88 +1,106 @@
 """Recognizes events that are like one before, but for a text.
 
-In:  an event that was read, the text in it; then other events' data.
+In:  an event that was read, and the text in it; then other events' data.
 Out: the text of those that are the same around it.
-Cost: two comparisons and the decoding of a string, where the event itself would have to be decoded.
+Cost: two comparisons and the decoding of a string, where the event would have to be decoded.
 
-A stream's events are alike: between the key of the text and the end, and before it, they are byte
-for byte the same. If an event begins and ends like one that was read, and there is exactly one JSON
-string in between, then it is a valid document that says the same, but for the text. Servers also
-pad events with a string of random length; that one may differ, too.
+A stream's events are alike: around their text, and around what spells it out, they are byte for
+byte the same. So those strings and numbers are cut out of an event. If another one has the same
+bytes around what are strings and numbers, too, it is a valid document and says the same but for
+those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 import msgspec
 
 __all__ = ["Mold"]
 
-_decode_string: Callable[[bytes], str] = msgspec.json.Decoder(str).decode
+_decode_text: Callable[[bytes], str] = msgspec.json.Decoder(str).decode
+_decode_scalar: Callable[[bytes], str | float] = msgspec.json.Decoder(str | int | float).decode
 _encode: Callable[[str], bytes] = msgspec.json.Encoder().encode
+
+# In a document without a backslash: a key, a string, or a number.
+_SCALAR = re.compile(rb'("[^"]*")(\s*:)?|-?[0-9][0-9.eE+-]*')
+
+
+class _Hole(NamedTuple):
+    """Where something was cut out of an event."""
+
+    is_text: bool
+    begin: int
+    end: int
 
 
 class Mold:
     """What events that are alike have around their text."""
 
-    __slots__ = ("_after", "_before", "_begin", "_between", "_end")
+    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_is_text")
 
-    def __init__(self, before: bytes, between: bytes | None, after: bytes) -> None:
-        self._before = before
-        self._begin = len(before)
-        self._between = between
-        """What stands between the text and the padding; None if there is no padding."""
-        self._after = after
-        self._end = -len(after)
+    def __init__(self, data: bytes, holes: list[_Hole]) -> None:
+        self._begin = holes[0].begin
+        self._before = data[: self._begin]
+        self._between = [
+            data[hole.end : following.begin]
+            for hole, following in zip(holes, holes[1:], strict=False)
+        ]
+        self._behind = data[holes[-1].end :]
+        self._end = -len(self._behind)
+        self._is_text = [hole.is_text for hole in holes]
 
     @classmethod
-    def of(cls, data: bytes, key: str, value: str, padding: str | None = None) -> Mold | None:
-        """Make a mold of an event with a text, and maybe a padding behind it; None if it has none.
+    def of(cls, data: bytes, text: str, varying: Collection[str]) -> Mold | None:
+        """Make the mold of an event; None for one that is not plain.
 
-        The event has to be one in which each of these keys is known to lead to what it names.
+        Every string that is the same as the text counts as its copy. `varying` are keys, each of
+        which comes once: what they lead to does not matter.
         """
-        begin, end = _string_at(data, key)
-        if not begin or data[begin:end] != _encode(value):
+        if b"\\" in data or any(data.count(b'"%b"' % key.encode()) != 1 for key in varying):
             return None
-        if padding is None:
-            return cls(data[:begin], None, data[end:])
-        padding_begin, padding_end = _string_at(data, padding)
-        if padding_begin < end:
-            return None
-        return cls(data[:begin], data[end:padding_begin], data[padding_end:])
+        return cls(data, list(_holes_of(data, _encode(text), {_encode(key) for key in varying})))
 
     def read(self, data: bytes) -> str | None:
         """Return an event's text; None if the event is not alike."""
-        if not (data.startswith(self._before) and data.endswith(self._after)):
+        if not (data.startswith(self._before) and data.endswith(self._behind)):
             return None
-        end = self._end
         try:
-            if self._between is not None:
-                end = data.find(self._between, self._begin)
-                if end < 0:
-                    return None
-                _decode_string(data[end + len(self._between) : self._end])
-            return _decode_string(data[self._begin : end])
-        except ValueError:
+            if not self._between:
+                return _decode_text(data[self._begin : self._end])
+            return self._read_all(data)
+        except ValueError:  # no string, or more than one
             return None
 
-    def write(self, value: str) -> bytes | None:
-        """Return the event with another text; None if it would be padded to another's length."""
-        if self._between is not None:
+    def _read_all(self, data: bytes) -> str | None:
+        begin, text = self._begin, b""
+        for is_text, behind in zip(self._is_text, [*self._between, b""], strict=True):
+            end = data.find(behind, begin) if behind else len(data) + self._end
+            cut_out = data[begin : max(end, begin)]
+            if not is_text:
+                _decode_scalar(cut_out)
+            elif text not in (b"", cut_out):
+                return None
+            else:
+                text = cut_out
+            begin = end + len(behind)
+        return _decode_text(text)
+
+    def write(self, text: str) -> bytes | None:
+        """Return the event with a text; None if there is more than that to be written."""
+        if self._between:
             return None
-        return b"%b%b%b" % (self._before, _encode(value), self._after)
+        return b"%b%b%b" % (self._before, _encode(text), self._behind)
 
 
-def _string_at(data: bytes, key: str) -> tuple[int, int]:
-    """Find the string at the only key of a name; (0, 0) if it is not plain where it is.
-
-    Without a backslash anywhere, a name in quotes that comes once, and is known to be a key, is it.
-    """
-    token = b'"%b"' % key.encode()
-    at = data.find(token)
-    if at < 0 or data.find(token, at + 1) >= 0 or b"\\" in data:
-        return 0, 0
-    begin = data.find(b'"', at + len(token))
-    end = data.find(b'"', begin + 1) + 1
-    colon = data[at + len(token) : begin].strip()
-    return (begin, end) if begin > 0 and colon == b":" else (0, 0)
+def _holes_of(data: bytes, text: bytes, varying: Collection[bytes]) -> Iterator[_Hole]:
+    key = b""
+    for scalar in _SCALAR.finditer(data):
+        if scalar[2] is not None:
+            key = scalar[1]
+            continue
+        if scalar[0] == text or key in varying:
+            yield _Hole(scalar[0] == text, *scalar.span())
+        key = b""

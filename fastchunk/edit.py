@@ -208,18 +208,32 @@ def items_at(data: bytes, path: Iterable[str | int]) -> list[bytes]:
 def without_duplicates(data: bytes) -> bytes:
     """Return a valid document without the members that another one of the same name follows.
 
-    Itself, if there are none. Any depth will do, and a document is gone through once.
+    Itself, if there are none. Any depth will do.
     """
-    spans = _duplicates(data)
-    if not spans:
+    if not _has_duplicates(data):
         return data
     parts = []
     end = 0
-    for span_begin, span_end in sorted(spans):
+    for span_begin, span_end in sorted(_duplicates(data)):
         if span_begin >= end:  # or it is in the one before
             parts.append(data[end:span_begin])
             end = span_end
     return b"".join([*parts, data[end:]])
+
+
+def _has_duplicates(data: bytes) -> bool:
+    """Tell whether a name comes twice in an object; nesting that is too deep counts as that."""
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len(dict(pairs)) < len(pairs)
+
+    try:
+        json.loads(data, object_pairs_hook=look, parse_int=str, strict=False)
+    except RecursionError:
+        return True
+    return found
 
 
 class _Members:

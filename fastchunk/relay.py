@@ -379,11 +379,9 @@ class Relay:
         chunk = self._read(data)
         if chunk is None:
             return self._observed(data, event)
-        leaving = self._looked_at(data, chunk)
-        if rewriter is not None and leaving is data and self._seen.usage_data is self._usage_data:
-            rewriter.learn(data, chunk)
+        is_usual = self._seen.usage_data is self._usage_data
         self._usage_data = self._seen.usage_data
-        return leaving
+        return self._looked_at(data, chunk, is_usual=is_usual)
 
     def _observed(self, data: bytes, event: str) -> bytes | None:
         """Take note of an event of which nothing was read; return its data as it leaves."""
@@ -402,9 +400,15 @@ class Relay:
         is_readable = facts is not UNREADABLE and not self._looks
         return data if facts is None else self._changed(data, is_readable=is_readable)
 
-    def _looked_at(self, data: bytes, chunk: Any, *, is_last: bool = False) -> bytes | None:
-        """Look at a chunk, and return its data as it leaves. With the last one every text ends."""
+    def _looked_at(
+        self, data: bytes, chunk: Any, *, is_last: bool = False, is_usual: bool = False
+    ) -> bytes | None:
+        """Look at a chunk, and return its data as it leaves.
+
+        With the last one every text ends; a usual one says nothing of its stream but its texts.
+        """
         if self._on_chunk is not None:
+            is_usual = False
             looked_at = self._look_at(data, chunk)
             if looked_at is None:
                 if is_last and self._rewriter is not None:
@@ -412,7 +416,7 @@ class Relay:
                 return None
             data = looked_at
         if self._rewriter is not None:
-            rewritten = self._rewrite(data, chunk, is_last=is_last)
+            rewritten = self._rewrite(data, chunk, is_last=is_last, is_usual=is_usual)
             if rewritten is None:
                 return None
             data = rewritten
@@ -430,7 +434,7 @@ class Relay:
             self._seen.retract(error)
             return None
 
-    def _rewrite(self, data: bytes, chunk: Any, *, is_last: bool) -> bytes | None:
+    def _rewrite(self, data: bytes, chunk: Any, *, is_last: bool, is_usual: bool) -> bytes | None:
         """Apply the text rules to a chunk; return its data as it is then, None if withheld."""
         rewriter: Any = self._rewriter
         if self._on_chunk is not None:
@@ -438,7 +442,9 @@ class Relay:
             chunk = self._decode(data)
         try:
             if chunk is not None:
-                rewritten: bytes | None = rewriter.rewrite(data, chunk, is_last=is_last)
+                rewritten: bytes | None = rewriter.rewrite(
+                    data, chunk, is_last=is_last, is_usual=is_usual
+                )
                 return rewritten
         except Unseen as error:
             self._seen.retract(InvalidChunk.single("text_unseen", (), str(error), data))

@@ -44,6 +44,7 @@ def _table_of(paths: tuple[Path, ...]) -> Table:
 
 
 _MOLDS = 4  # for streams of some choices, or of events that are alike in turn
+_PATIENCE = 16  # how many events that are like none before are learned in vain
 
 
 class _Change:
@@ -130,36 +131,45 @@ class Rewriter:
         # What events are made like: of each channel the last one of which something was held.
         self._held: dict[Hashable, dict[Channel, tuple[bytes, Text]]] = {}
         self._molds: list[tuple[Mold, Text]] = []
+        self._patience = _PATIENCE
 
-    def rewrite(self, data: bytes, event: Any, *, is_last: bool = False) -> bytes | None:
+    def rewrite(
+        self, data: bytes, event: Any, *, is_last: bool = False, is_usual: bool = False
+    ) -> bytes | None:
         """Return an event's data as the rules leave it; None if all of it is withheld.
 
-        With the last event every text ends. Raises `Unseen` where the event has text in a shape
-        that no rule sees, before a rule has seen any of it.
+        With the last event every text ends. A usual one says nothing of its stream but its texts.
+        Raises `Unseen` where the event has text in a shape that no rule sees, before a rule has
+        seen any of it.
         """
         script = self._script
-        data, texts = self._read(data, event)
-        change = _Change(script, data, event, texts)
+        read, texts = self._read(data, event)
+        change = _Change(script, read, event, texts)
         if self.stopped and script.silence is not None:
             silenced = script.silence(event, self.stopped)
             if silenced is None:
                 return None
             change.edits |= silenced
             change.texts = [text for text in texts if not _is_within(text.place, silenced)]
+            is_usual = is_usual and not silenced
         for text in change.texts:
             self._take(text, change)
-        for voice in list(self._chains) if is_last else script.ended(event):
+        ended = list(self._chains) if is_last else script.ended(event)
+        for voice in ended:
             self._end(voice, change)
+        if is_usual and read is data and not ended and len(texts) == 1 and self._patience:
+            self._learn(data, event, texts[0])
         return change.make()
 
     def rewrite_alike(self, data: bytes) -> bytes | None:
-        """Return the data of an event that is like one before, as the rules leave it; else None."""
+        """Do the same with a usual event that is like one before; None for any other."""
         for mold, text in self._molds:
             value = mold.read(data)
             if value is not None:
                 chain = self._chains.get(text.voice)
                 if chain is None:
                     return None
+                self._patience = _PATIENCE
                 pieces = chain.feed(text.channel, value)
                 if not value or (len(pieces) == 1 and pieces[0][1] is value):
                     return data
@@ -167,7 +177,7 @@ class Rewriter:
         return None
 
     def _rewrite_alike(self, data: bytes, mold: Mold, text: Text, pieces: list[Piece]) -> bytes:
-        """Write what leaves of a text into an event like one before."""
+        """Write what leaves of the text of an event that is like one before."""
         chain, channel = self._chains[text.voice], text.channel
         if chain.stopped is None and all(to == channel for to, _ in pieces):
             written = mold.write("".join([piece for _, piece in pieces]))
@@ -176,23 +186,19 @@ class Rewriter:
                     self._held[text.voice][channel] = data, text
                 return written
         event = self._decode(data)
-        change = _Change(self._script, data, event, self._script.texts(event, True))
-        (text,) = (each for each in change.texts if each.place == text.place)
-        self._give(text, pieces, change)
+        texts = self._script.texts(event, self._rules.reads_arguments)
+        change = _Change(self._script, data, event, [text for text in texts if text.value])
+        self._give(change.texts[0], pieces, change)
         return change.make()
 
-    def learn(self, data: bytes, event: Any) -> None:
-        """Take the next events that are like one in which nobody has to look at anything else."""
-        texts = self._script.texts(event, self._rules.reads_arguments)
-        if len(texts) != 1 or not texts[0].value or texts[0].is_whole or texts[0].also:
-            return
-        (text,) = texts
-        key, paddings = text.place[-1], list(self._script.copies(event, text))
-        if any(len(place) > 1 for place in paddings) or len(paddings) > 1:
-            return
-        mold = Mold.of(data, str(key), text.value, *[str(place[0]) for place in paddings])
-        if mold is not None:
-            self._molds = [(mold, text), *self._molds[: _MOLDS - 1]]
+    def _learn(self, data: bytes, event: Any, text: Text) -> None:
+        """Take note of what an event is like, so that those that are alike need not be decoded."""
+        self._patience -= 1
+        if text.voice in self._chains:
+            varying = {str(place[-1]) for place in self._script.copies(event, text)}
+            mold = Mold.of(data, text.value, varying)
+            if mold is not None:
+                self._molds = [(mold, text), *self._molds[: _MOLDS - 1]]
 
     def rewrite_answer(self, data: bytes, answer: Any) -> bytes:
         """Return an answer's data, in which each text is all of one, as the rules leave it."""
