@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -39,29 +40,29 @@ class _Hole(NamedTuple):
 class Mold:
     """What events that are alike have around their text."""
 
-    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_is_text")
+    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_is_text", "_text")
 
     def __init__(self, data: bytes, holes: list[_Hole]) -> None:
         self._begin = holes[0].begin
         self._before = data[: self._begin]
-        self._between = [
-            data[hole.end : following.begin]
-            for hole, following in zip(holes, holes[1:], strict=False)
-        ]
+        self._between = [data[hole.end : following.begin] for hole, following in pairwise(holes)]
         self._behind = data[holes[-1].end :]
         self._end = -len(self._behind)
         self._is_text = [hole.is_text for hole in holes]
+        self._text = self._is_text.index(True)
 
     @classmethod
     def of(cls, data: bytes, text: str, varying: Collection[str]) -> Mold | None:
         """Make the mold of an event; None for one that is not plain.
 
-        Every string that is the same as the text counts as its copy. `varying` are keys, each of
-        which comes once: what they lead to does not matter.
+        Every string that is the same as the text counts as its copy. `varying` are keys of which
+        it does not matter what they lead to, if they come once.
         """
-        if b"\\" in data or any(data.count(b'"%b"' % key.encode()) != 1 for key in varying):
+        if b"\\" in data:
             return None
-        return cls(data, list(_holes_of(data, _encode(text), {_encode(key) for key in varying})))
+        keys = {_encode(key) for key in varying}
+        unique = {key for key in keys if data.count(key) == 1}
+        return cls(data, list(_holes_of(data, _encode(text), unique)))
 
     def read(self, data: bytes) -> str | None:
         """Return an event's text; None if the event is not alike."""
@@ -75,17 +76,22 @@ class Mold:
             return None
 
     def _read_all(self, data: bytes) -> str | None:
-        begin, text = self._begin, b""
-        for is_text, behind in zip(self._is_text, [*self._between, b""], strict=True):
-            end = data.find(behind, begin) if behind else len(data) + self._end
-            cut_out = data[begin : max(end, begin)]
-            if not is_text:
-                _decode_scalar(cut_out)
-            elif text not in (b"", cut_out):
+        """Do the same where there is more than one hole."""
+        begin, end = self._begin, self._end
+        found = []
+        for between in self._between:
+            at = data.find(between, begin)
+            if at < 0:
                 return None
-            else:
-                text = cut_out
-            begin = end + len(behind)
+            found.append(data[begin:at])
+            begin = at + len(between)
+        found.append(data[begin:end])
+        text = found[self._text]
+        for is_text, other in zip(self._is_text, found, strict=True):
+            if not is_text:
+                _decode_scalar(other)
+            elif other != text:
+                return None
         return _decode_text(text)
 
     def write(self, text: str) -> bytes | None:

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from ._scan_py import Member, list_members, scan_once, skip_gap
+from ._scan_py import Member, has_duplicates, list_members, scan_once, skip_gap
 from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
 from .scan import IN_PLACE, Path, Table, splice, splice_values
@@ -210,7 +210,7 @@ def without_duplicates(data: bytes) -> bytes:
 
     Itself, if there are none. Any depth will do.
     """
-    if not _has_duplicates(data):
+    if not has_duplicates(data):
         return data
     parts = []
     end = 0
@@ -219,21 +219,6 @@ def without_duplicates(data: bytes) -> bytes:
             parts.append(data[end:span_begin])
             end = span_end
     return b"".join([*parts, data[end:]])
-
-
-def _has_duplicates(data: bytes) -> bool:
-    """Tell whether a name comes twice in an object; nesting that is too deep counts as that."""
-    found = False
-
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal found
-        found = found or len(dict(pairs)) < len(pairs)
-
-    try:
-        json.loads(data, object_pairs_hook=look, parse_int=str, strict=False)
-    except RecursionError:
-        return True
-    return found
 
 
 class _Members:

@@ -155,6 +155,7 @@ class Rewriter:
         for text in change.texts:
             self._take(text, change)
         ended = list(self._chains) if is_last else script.ended(event)
+        ended = [voice for voice in ended if voice in self._chains]
         for voice in ended:
             self._end(voice, change)
         if is_usual and read is data and not ended and len(texts) == 1 and self._patience:

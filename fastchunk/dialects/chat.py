@@ -133,7 +133,7 @@ def _texts(chunk: Chunk, with_arguments: bool) -> list[Text]:
             place = ("choices", position, "delta")
             found += _delta_texts(voice, delta, place, with_arguments)
         if choice.text or choice.message:
-            found += _strays(voice, choice, ("choices", position), with_arguments)
+            found += _strays(voice, choice, ("choices", position), with_arguments, found)
     return found
 
 
@@ -226,16 +226,20 @@ def _argument(voice: Hashable, number: int, value: Any, place: Place) -> Iterato
         yield Text(voice, ("arguments", number), value, place)
 
 
-def _strays(voice: Hashable, choice: Choice, place: Place, with_arguments: bool) -> Iterator[Text]:
-    """List the texts beside a delta: `text`, if it is no copy of the content; a whole `message`."""
+def _strays(
+    voice: Hashable, choice: Choice, place: Place, with_arguments: bool, found: list[Text]
+) -> Iterator[Text]:
+    """List the texts beside a delta that are no copies: `text`, and those of a `message`."""
     if choice.text:
         content = choice.delta.content if choice.delta else None
         yield from _stray(voice, msgspec.json.decode(choice.text), content, place)
-    if choice.message:
-        message = msgspec.json.decode(choice.message)
-        if isinstance(message, dict):
-            at = (*place, "message")
-            yield from _message_texts(("message", voice), message, at, with_arguments)
+    message = _parsed(choice.message)
+    if isinstance(message, dict):
+        said = {(text.channel, text.value) for text in found if text.voice == voice}
+        at = (*place, "message")
+        for text in _message_texts(("message", voice), message, at, with_arguments):
+            if not text.value or (text.channel, text.value) not in said:
+                yield text
 
 
 def _stray(voice: Hashable, value: Any, content: Any, place: Place) -> Iterator[Text]:
@@ -331,7 +335,20 @@ def _copies(event: Any, text: Text) -> Edits:
         said = _parsed(_get(choice, "text"))
         if said and not any(t.value for t in _stray(None, said, _get(message, "content"), ())):
             copies.append((*at, "text"))
+    if inner == "delta":
+        copies += _copies_in_message(_parsed(choice.message), text)
     return dict.fromkeys(copies, DROP)
+
+
+def _copies_in_message(message: Any, text: Text) -> list[Place]:
+    """List the places in a message that say what a delta says."""
+    if not isinstance(message, dict):
+        return []
+    at = (*text.place[:2], "message")
+    found = _message_texts(None, message, at, with_arguments=text.channel[0] == "arguments")
+    return [
+        said.place for said in found if (said.channel, said.value) == (text.channel, text.value)
+    ]
 
 
 def _get(value: Any, key: str) -> Any:
