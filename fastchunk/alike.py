@@ -32,24 +32,28 @@ _SCALAR = re.compile(rb'("[^"]*")(\s*:)?|-?[0-9][0-9.eE+-]*')
 class _Hole(NamedTuple):
     """Where something was cut out of an event."""
 
-    is_text: bool
     begin: int
     end: int
+    is_text: bool
 
 
 class Mold:
     """What events that are alike have around their text."""
 
-    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_is_text", "_text")
+    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_holes", "_text")
 
     def __init__(self, data: bytes, holes: list[_Hole]) -> None:
         self._begin = holes[0].begin
         self._before = data[: self._begin]
-        self._between = [data[hole.end : following.begin] for hole, following in pairwise(holes)]
+        self._between = [data[hole.end : after.begin] for hole, after in pairwise(holes)]
         self._behind = data[holes[-1].end :]
         self._end = -len(self._behind)
-        self._is_text = [hole.is_text for hole in holes]
-        self._text = self._is_text.index(True)
+        # Of what is no text, how a digit is written there.
+        self._holes = [
+            None if hole.is_text else b'"%b"' if data[hole.begin] == 0x22 else b"%b"
+            for hole in holes
+        ]
+        self._text = self._holes.index(None)
 
     @classmethod
     def of(cls, data: bytes, text: str, varying: Collection[str]) -> Mold | None:
@@ -87,18 +91,23 @@ class Mold:
             begin = at + len(between)
         found.append(data[begin:end])
         text = found[self._text]
-        for is_text, other in zip(self._is_text, found, strict=True):
-            if not is_text:
+        for hole, other in zip(self._holes, found, strict=True):
+            if hole is not None:
                 _decode_scalar(other)
             elif other != text:
                 return None
         return _decode_text(text)
 
-    def write(self, text: str) -> bytes | None:
-        """Return the event with a text; None if there is more than that to be written."""
-        if self._between:
-            return None
-        return b"%b%b%b" % (self._before, _encode(text), self._behind)
+    def around(self) -> list[bytes] | None:
+        """Return what stands before the text and behind it; None if there is another hole."""
+        return None if self._between else [self._before, self._behind]
+
+    def fill(self, text: str, digit: bytes) -> bytes:
+        """Return an event that is alike, with that text, and a digit in every other hole."""
+        parts = [self._before]
+        for hole, behind in zip(self._holes, [*self._between, self._behind], strict=True):
+            parts += _encode(text) if hole is None else hole % digit, behind
+        return b"".join(parts)
 
 
 def _holes_of(data: bytes, text: bytes, varying: Collection[bytes]) -> Iterator[_Hole]:
@@ -108,5 +117,5 @@ def _holes_of(data: bytes, text: bytes, varying: Collection[bytes]) -> Iterator[
             key = scalar[1]
             continue
         if scalar[0] == text or key in varying:
-            yield _Hole(scalar[0] == text, *scalar.span())
+            yield _Hole(*scalar.span(), scalar[0] == text)
         key = b""

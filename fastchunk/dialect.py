@@ -67,6 +67,8 @@ class Script(NamedTuple):
     """Write the reason for which a voice was stopped; None where none can be stopped."""
     silence: Callable[[Any, Collection[Hashable]], Edits | None] | None = None
     """Take voices out of an event; None if nothing would be left of it."""
+    passing: tuple[str, ...] = ()
+    """Keys that differ from event to event, and that nobody reads."""
     rename: Callable[[bytes, str], bytes] | None = None
     """Write the reasoning under another name; None where it has but one."""
 

@@ -98,6 +98,7 @@ class Relay:
             raise ValueError("strip_usage is for families whose clients have to ask for usage")
         self._table, self._values = _changes_of(dialect.model, model, set or {}, drop)
         self._strip_usage = strip_usage
+        self._edits = bool(self._values) or strip_usage or reasoning is not None
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
@@ -375,7 +376,7 @@ class Relay:
             rewritten = rewriter.rewrite_alike(data)
             if rewritten is not None:
                 self._seen.chunks += 1
-                return self._changed(rewritten, is_readable=True)
+                return self._changed(rewritten, is_readable=True) if self._edits else rewritten
         chunk = self._read(data)
         if chunk is None:
             return self._observed(data, event)

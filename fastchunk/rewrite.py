@@ -43,8 +43,10 @@ def _table_of(paths: tuple[Path, ...]) -> Table:
     return Table(paths)
 
 
-_MOLDS = 4  # for streams of some choices, or of events that are alike in turn
+_LIKES = 4  # for streams of some choices, or of events that are alike in turn
 _PATIENCE = 16  # how many events that are like none before are learned in vain
+_encode = msgspec.json.Encoder().encode
+_MARK = "\0text\0"
 
 
 class _Change:
@@ -110,6 +112,18 @@ class _Change:
         return None
 
 
+class _Like:
+    """An event that others are like."""
+
+    __slots__ = ("mold", "parts", "text")
+
+    def __init__(self, mold: Mold, text: Text, parts: list[bytes] | None) -> None:
+        self.mold = mold
+        self.text = text
+        self.parts = parts
+        """What stands around a text that was written anew; None if it is not known yet."""
+
+
 def _is_within(place: Place, edits: Edits) -> bool:
     """Tell whether a place is one of those that are edited, or below one."""
     return any(place[:length] in edits for length in range(1, len(place) + 1))
@@ -130,7 +144,7 @@ class Rewriter:
         self._chains: dict[Hashable, Chain] = {}
         # What events are made like: of each channel the last one of which something was held.
         self._held: dict[Hashable, dict[Channel, tuple[bytes, Text]]] = {}
-        self._molds: list[tuple[Mold, Text]] = []
+        self._likes: list[_Like] = []
         self._patience = _PATIENCE
 
     def rewrite(
@@ -164,42 +178,65 @@ class Rewriter:
 
     def rewrite_alike(self, data: bytes) -> bytes | None:
         """Do the same with a usual event that is like one before; None for any other."""
-        for mold, text in self._molds:
-            value = mold.read(data)
+        for like in self._likes:
+            value = like.mold.read(data)
             if value is not None:
+                text = like.text
                 chain = self._chains.get(text.voice)
                 if chain is None:
                     return None
                 self._patience = _PATIENCE
                 pieces = chain.feed(text.channel, value)
-                if not value or (len(pieces) == 1 and pieces[0][1] is value):
+                if not value or _passes(pieces, text.channel, value, chain):
                     return data
-                return self._rewrite_alike(data, mold, text, pieces)
+                return self._rewrite_alike(data, like, value, pieces)
         return None
 
-    def _rewrite_alike(self, data: bytes, mold: Mold, text: Text, pieces: list[Piece]) -> bytes:
+    def _rewrite_alike(self, data: bytes, like: _Like, value: str, pieces: list[Piece]) -> bytes:
         """Write what leaves of the text of an event that is like one before."""
+        text = like.text
         chain, channel = self._chains[text.voice], text.channel
-        if chain.stopped is None and all(to == channel for to, _ in pieces):
-            written = mold.write("".join([piece for _, piece in pieces]))
-            if written is not None:
-                if chain.holds(channel):
-                    self._held[text.voice][channel] = data, text
-                return written
-        event = self._decode(data)
-        texts = self._script.texts(event, self._rules.reads_arguments)
-        change = _Change(self._script, data, event, [text for text in texts if text.value])
+        if like.parts is None:
+            like.parts = self._parts_of(like)
+        is_own = not pieces or (len(pieces) == 1 and pieces[0][0] == channel)
+        if is_own and like.parts and chain.stopped is None:
+            own = pieces[0][1] if pieces else ""
+            if chain.holds(channel):
+                self._held[text.voice][channel] = data, text
+            elif own == value:
+                return data
+            return _encode(own).join(like.parts)
+        change = self._change_of(data)
         self._give(change.texts[0], pieces, change)
         return change.make()
+
+    def _parts_of(self, like: _Like) -> list[bytes]:
+        """Return what stands around the text where another one was written; [] if that depends."""
+        written = set()
+        for text, digit in (("a", b"0"), ("b", b"1")):
+            change = self._change_of(like.mold.fill(text, digit))
+            change.write(change.texts[0], _MARK)
+            written.add(change.make())
+        return written.pop().split(_encode(_MARK)) if len(written) == 1 else []
+
+    def _change_of(self, data: bytes) -> _Change:
+        """Begin to change an event that is like one before."""
+        event = self._decode(data)
+        texts = self._script.texts(event, self._rules.reads_arguments)
+        return _Change(self._script, data, event, [text for text in texts if text.value])
 
     def _learn(self, data: bytes, event: Any, text: Text) -> None:
         """Take note of what an event is like, so that those that are alike need not be decoded."""
         self._patience -= 1
         if text.voice in self._chains:
-            varying = {str(place[-1]) for place in self._script.copies(event, text)}
+            copies = self._script.copies(event, text)
+            varying = {str(place[-1]) for place in copies}
+            if self._patience < _PATIENCE // 2:
+                varying.update(self._script.passing)
             mold = Mold.of(data, text.value, varying)
             if mold is not None:
-                self._molds = [(mold, text), *self._molds[: _MOLDS - 1]]
+                parts = None if copies else mold.around()
+                self._likes = [_Like(mold, text, parts), *self._likes[: _LIKES - 1]]
 
     def rewrite_answer(self, data: bytes, answer: Any) -> bytes:
         """Return an answer's data, in which each text is all of one, as the rules leave it."""
@@ -245,8 +282,8 @@ class Rewriter:
             chain = self._chains[voice] = self._rules.start()
             self._held[voice] = {channel: (change.data, text)}
         pieces = chain.feed(channel, value)
-        if len(pieces) == 1 and pieces[0][1] is value and pieces[0][0] is channel:
-            return None  # nothing is held either
+        if _passes(pieces, channel, value, chain):
+            return None
         self._give(text, pieces, change)
         return None
 
@@ -299,6 +336,17 @@ class Rewriter:
                 held = self._held[voice]
                 data, like = held.get(channel) or next(iter(held.values()))
                 self.made.append(self._script.make(data, like, channel, piece))
+
+
+def _passes(pieces: list[Piece], channel: Channel, value: str, chain: Chain) -> bool:
+    """Tell whether a text leaves as it came, and nothing is held."""
+    return (
+        len(pieces) == 1
+        and pieces[0][1] is value
+        and pieces[0][0] is channel
+        # There is only one object for a character: it may be one that was held before.
+        and (len(value) > 1 or not chain.holds(channel))
+    )
 
 
 def _write_own(text: Text, pieces: list[Piece], change: _Change) -> None:

@@ -574,7 +574,7 @@ def test_whatever_is_no_text_of_a_recorded_stream_is_as_it_came(name: str) -> No
 
 _COPIES = ("logprobs", "obfuscation", "p", "text", "token_id", "reasoning_details")
 _CHANGED = ("content", "reasoning", "reasoning_content", "refusal", "thinking", *_COPIES)
-_COPIED = re.compile(rb'"(?:logprobs":\{|(?:obfuscation|p|text|reasoning_details)":)')
+_COPIED = re.compile(rb'"(?:logprobs":\{|(?:obfuscation|p|text|message|reasoning_details)":)')
 
 
 def _members(block: bytes) -> Any:

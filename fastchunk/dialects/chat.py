@@ -524,6 +524,7 @@ DIALECT: Final = Dialect(
         answer_texts=_answer_texts,
         stop=stop,
         silence=silence,
+        passing=("id", "created"),
         rename=_rename,
     ),
     has_usage_chunks=True,
