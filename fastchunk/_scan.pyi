@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Decode, Edit, Look, Made, Path, Value
+from ._scan_py import Alike, Decode, Edit, Look, Made, Path, Value
 
 class Table:
     paths: list[Path]
@@ -46,7 +46,9 @@ class Reader:
 
 class Looker:
     ready: bool
-    def __init__(self, reader: Reader, look: Look, limit: int) -> None: ...
+    def __init__(
+        self, reader: Reader, look: Look, limit: int, alike: Alike | None = None
+    ) -> None: ...
     def feed(self, data: object) -> bytes | None: ...
     def rest(self) -> tuple[bytes, int]: ...
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]: ...
