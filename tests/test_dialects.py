@@ -23,6 +23,7 @@ from fastchunk import (
     text,
 )
 from fastchunk.dialects import dialect_of
+from fastchunk.edit import pointer
 from fastchunk.rewrite import rewrite_answer, rules_for
 from fastchunk.sse import blocks, parse_block
 from tests.family_texts import parsed, pieces_of
@@ -647,11 +648,361 @@ def test_a_text_that_an_event_has_whole(case: int, channel: str) -> None:
 
 def places_of(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], str]]:
     """List the texts in a JSON value, each with its place."""
-    if isinstance(value, str):
-        return [(place, value)]
-    items = value.items() if isinstance(value, dict) else enumerate(value or ())
+    if not isinstance(value, dict | list):
+        return [(place, value)] if isinstance(value, str) else []
+    items = value.items() if isinstance(value, dict) else enumerate(value)
     return [found for key, item in items for found in places_of(item, (*place, key))]
 
 
 def _keys_of(event: Json) -> list[Any]:
     return [step for place, _ in places_of(event) for step in place]
+
+
+def test_what_is_no_chunk_is_passed_on() -> None:
+    for event in ({"error": OWN}, {"model": "m", "text": "secret"}):
+        relay = Relay(family_of("completions"), text=[text.Replace("secret", "")], model="alias")
+        assert relay.feed(block(event)) == block(event)
+        assert (relay.chunks, relay.invalid) == (0, 0)
+
+
+def test_an_error_has_no_texts() -> None:
+    script = dialect_of(family_of("responses")).script
+    assert (
+        script.texts(family_of("responses").decode(json.dumps({"type": "error", **OWN})), True)
+        == []
+    )
+
+
+# --- tokens and paddings ------------------------------------------------------------------------
+
+TOKENS = [{"token": "secret", "logprob": -1.0}]
+
+
+def test_what_spells_out_a_text_that_was_changed_is_taken_out() -> None:
+    changed = {"choices": [{"index": 0, "text": "a secret", "logprobs": {"tokens": ["secret"]}}]}
+    (left,) = rewritten("completions", [changed])
+    assert left == {"choices": [{"index": 0, "text": "a [x]"}]}
+    events = [
+        text_delta("a secret.", logprobs=TOKENS, obfuscation="p"),
+        delta("future", "a secret.", logprobs=TOKENS, obfuscation="p"),
+        done("output_text", "text", "secret", logprobs=TOKENS),
+        part_event("content_part.done", "part", {"text": "secret", "logprobs": TOKENS}),
+        part_event(
+            "output_item.done", "item", {"content": [{"text": "secret", "logprobs": TOKENS}]}
+        ),
+        life_cycle("completed", output=[{"content": [{"text": "secret", "logprobs": TOKENS}]}]),
+    ]
+    for event, left in zip(events, rewritten("responses", events), strict=True):
+        wanted = json.dumps(event).replace("secret", "[x]").replace(', "obfuscation": "p"', "")
+        tokens = json.dumps(TOKENS).replace("secret", "[x]")
+        assert left == json.loads(wanted.replace(tokens, "[]"))
+
+
+@pytest.mark.parametrize("none", [[], None])
+def test_what_spells_nothing_out_stays(none: Any) -> None:
+    events = [
+        text_delta("a secret.", logprobs=none),
+        delta("future", "a secret.", logprobs=none),
+        part_event("content_part.done", "part", {"text": "secret", "logprobs": none}),
+    ]
+    assert rewritten("responses", events) == json.loads(json.dumps(events).replace("secret", "[x]"))
+
+
+def test_an_event_that_is_made_has_its_text_and_nothing_else() -> None:
+    completion_piece = {
+        "id": "c",
+        "choices": [{"index": 1, "text": "sec", "logprobs": {"tokens": ["sec"]}}],
+        "usage": {"total_tokens": 1},
+    }
+    assert rewritten("completions", [completion_piece])[1] == {
+        "id": "c",
+        "choices": [{"index": 1, "text": "sec", "finish_reason": None, "logprobs": None}],
+    }
+    reasoning = {"choices": [{"index": 0, "reasoning": "sec"}]}
+    made = rewritten("completions", [reasoning])[1]["choices"][0]
+    assert made["reasoning"] == "sec"
+    as_in_chat = {"choices": [{"index": 0, "delta": {"content": "sec"}}]}
+    made = rewritten("completions", [as_in_chat])[1]["choices"][0]
+    assert made["delta"] == {"content": "sec"}
+    for event in (
+        text_delta("sec", logprobs=TOKENS, obfuscation="p", sequence_number=7),
+        delta("future", "sec", logprobs=TOKENS, obfuscation="p", sequence_number=7),
+    ):
+        kept = {key: value for key, value in event.items() if key != "obfuscation"}
+        held = {**kept, "delta": "", "logprobs": []}
+        assert rewritten("responses", [event]) == [held, {**kept, "logprobs": []}]
+    for kind, key, made_delta in (
+        ("text", "text", {"type": "text_delta", "text": "sec"}),
+        ("thinking", "thinking", {"type": "thinking_delta", "thinking": "sec"}),
+        ("compaction", "content", {"type": "text_delta", "text": "sec"}),
+    ):
+        start = {
+            "type": "content_block_start",
+            "index": 3,
+            "content_block": {"type": kind, key: "sec"},
+        }
+        assert rewritten("messages", [start])[1] == {
+            "type": "content_block_delta",
+            "index": 3,
+            "delta": made_delta,
+        }
+
+
+# --- answers that are not streamed --------------------------------------------------------------
+
+MESSAGE_ANSWER: Json = {
+    "model": "secret",
+    "content": [
+        {
+            "type": "text",
+            "text": "secret",
+            "citations": [{"cited_text": "secret", "url": "secret"}],
+        },
+        {"type": "thinking", "thinking": "secret", "signature": "secret"},
+        {"type": "tool_use", "name": "secret", "input": {"q": ["secret"]}},
+        {"type": "compaction", "content": "secret"},
+        {"type": "web_search_tool_result", "content": [{"title": "secret"}]},
+        "secret",
+    ],
+}
+RESPONSE_ANSWER: Json = {
+    "instructions": "secret",
+    "output": [
+        {
+            "type": "message",
+            "content": [{"type": "output_text", "text": "secret", "logprobs": TOKENS}],
+        },
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "secret"}]},
+        {"type": "message", "content": [{"type": "refusal", "refusal": "secret"}]},
+        {"type": "function_call", "arguments": "secret"},
+    ],
+}
+COMPLETION_ANSWER: Json = {
+    "choices": [{"index": 0, "text": "secret", "logprobs": {"tokens": ["secret"]}}, None]
+}
+ANSWERS: list[tuple[str, Json, dict[str, list[str]]]] = [
+    (
+        "messages",
+        MESSAGE_ANSWER,
+        {
+            "content": [
+                "/content/0/text",
+                "/content/0/citations/0/cited_text",
+                "/content/3/content",
+            ],
+            "reasoning": ["/content/1/thinking"],
+            "arguments": ["/content/2/input/q/0"],
+        },
+    ),
+    (
+        "responses",
+        RESPONSE_ANSWER,
+        {
+            "content": ["/output/0/content/0/text"],
+            "reasoning": ["/output/1/summary/0/text"],
+            "refusal": ["/output/2/content/0/refusal"],
+            "arguments": ["/output/3/arguments"],
+        },
+    ),
+    ("completions", COMPLETION_ANSWER, {"content": ["/choices/0/text"]}),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "places"), ANSWERS)
+@pytest.mark.parametrize("channel", ALL)
+def test_an_answer_is_changed_where_a_channels_texts_are(
+    name: str, answer: Json, places: dict[str, list[str]], channel: str
+) -> None:
+    dialect = dialect_of(family_of(name))
+    rules = rules_for(dialect.script, [text.Replace("secret", "[x]", channels=[channel])])
+    left = json.loads(rewrite_answer(json.dumps(answer).encode(), rules, dialect))
+    found = {pointer(place): value for place, value in places_of(left)}
+    assert [place for place, value in found.items() if value == "[x]"] == places.get(channel, [])
+    if channel == "content" and name != "messages":
+        assert "tokens" not in str(left) or name == "responses"
+        assert not left.get("output") or left["output"][0]["content"][0]["logprobs"] == []
+
+
+@pytest.mark.parametrize(("name", "none"), [("messages", "content"), ("completions", "choices")])
+def test_an_answer_without_texts_stays(name: str, none: str) -> None:
+    dialect = dialect_of(family_of(name))
+    rules = rules_for(dialect.script, [text.Replace("secret", "[x]")])
+    for data in (b'{"secret":"secret"}', json.dumps({none: "secret"}).encode()):
+        assert rewrite_answer(data, rules, dialect) is data
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("messages", text.Stop("x")),
+        ("responses", text.Stop("x")),
+        ("messages", text.Split("<a>", "</a>")),
+        ("responses", text.Split("<a>", "</a>")),
+        ("completions", text.Split("<a>", "</a>")),
+    ],
+)
+def test_a_rule_that_a_family_has_no_room_for_is_refused(name: str, rule: Any) -> None:
+    with pytest.raises(ValueError, match="is for"):
+        Relay(family_of(name), text=[rule])
+
+
+def test_a_completion_can_be_stopped() -> None:
+    relay = Relay(family_of("completions"), text=[text.Stop("sto", "ever", finish_reason="cut")])
+    events = [completion("go s"), completion("top"), completion("never"), completion("", "stop")]
+    out = b"".join([*map(relay.feed, map(block, events)), relay.feed(DONE), relay.close()])
+    left = [parsed(one) for one in blocks(out)]
+    assert said_in(left) == "go "
+    reasons = [event["choices"][0]["finish_reason"] for event in left if event]
+    assert reasons == [None, "cut"]
+    assert relay.finish_reasons == {0: "cut"}
+    assert relay.stopped
+
+
+# --- what does not exist yet --------------------------------------------------------------------
+
+LEAVES = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-1e9, 1e9) | st.text(max_size=9)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+NEW_TYPES = st.text(max_size=9).map(lambda name: f"new.{name}")
+NEW_KEYS = st.dictionaries(st.text(max_size=9).map(lambda name: f"new_{name}"), VALUES, max_size=4)
+
+
+@pytest.mark.parametrize("name", ["messages", "responses"])
+@given(kind=NEW_TYPES, members=NEW_KEYS, is_ascii=st.booleans())
+def test_events_of_any_new_type_pass_untouched_and_are_delivered(
+    name: str, kind: str, members: Json, is_ascii: bool
+) -> None:
+    data = json.dumps({**members, "type": kind}, ensure_ascii=is_ascii).encode(
+        "utf-8", "surrogatepass"
+    )
+    family, read = family_of(name), b"data: %b\n\n" % data
+    for options in ({}, {"model": "alias"}, {"on_chunk": lambda chunk: chunk}):
+        relay = Relay(family, **options)
+        assert relay.feed(read) is read
+        assert (relay.chunks, relay.invalid, relay.error) == (1, 0, None)
+    (event,) = ChunkStream[Any](family).feed(read)
+    assert isinstance(event, family.UnknownEvent)
+    assert (event.type, bytes(event.data)) == (kind, data)
+
+
+@every_family
+@given(data=st.data())
+def test_any_new_keys_pass_untouched_and_change_nothing(name: str, data: st.DataObject) -> None:
+    family = family_of(name)
+    for read in STREAMS[name][:-1]:
+        event = {**parsed(read), **data.draw(NEW_KEYS)}
+        more = block(event)
+        relay = Relay(family)
+        assert relay.feed(more) is more
+        assert relay.invalid == 0
+        left = parsed(Relay(family, model="alias").feed(more))
+        holder = left.get("message") or left.get("response") or left
+        assert {**holder, "model": "m"} == {**_holder(event), "model": "m"}
+        assert encode(family.decode(parse_block(more).data)) == encode(
+            family.decode(parse_block(read).data)
+        )
+
+
+def _holder(event: Json) -> Json:
+    found: Json = event.get("message") or event.get("response") or event
+    return found
+
+
+# --- large events -------------------------------------------------------------------------------
+
+
+def calls_of(run: Any) -> int:
+    """Count the functions that are called, in Python or not."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def large(items: int) -> bytes:
+    part = {"type": "output_text", "text": "a secret", "annotations": [], "logprobs": TOKENS}
+    return block(life_cycle("completed", output=[{"type": "message", "content": [part]}] * items))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"model": "alias"},
+        {"text": [text.Replace("secret", "[x]")]},
+        {"text": [text.Replace("no", "")]},
+    ],
+)
+def test_an_event_of_many_parts_costs_as_much_a_part_as_one_of_a_few(options: Any) -> None:
+    family = family_of("responses")
+    few, many = large(300), large(3000)
+    calls = calls_of(lambda: Relay(family, **options).feed(few))
+    assert calls_of(lambda: Relay(family, **options).feed(many)) < 11 * calls
+
+
+def test_an_event_of_megabytes_is_relayed_read_and_changed() -> None:
+    family, read = family_of("responses"), large(20_000)
+    assert len(read) > 2_500_000
+    relay = Relay(family)
+    assert (
+        b"".join(relay.feed(read[at : at + 65_536]) for at in range(0, len(read), 65_536)) == read
+    )
+    assert relay.done
+    changed = Relay(family, text=[text.Replace("secret", "[x]")], model="alias").feed(read)
+    assert changed == read.replace(
+        json.dumps(TOKENS, separators=(",", ":")).encode(), b"[]"
+    ).replace(b"secret", b"[x]").replace(b'"model":"m"', b'"model":"alias"')
+    (event,) = ChunkStream[Any](family).feed(read)
+    assert len(event.parsed().output) == 20_000
+
+
+# --- misshapen events ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (
+            "messages",
+            b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":{"x":"a"}}}',
+        ),
+        ("messages", b'{"type":"new","x":1e999,"y":"a"}'),
+        ("responses", b'{"type":"response.output_text.delta","delta":{"new":"a"}}'),
+        (
+            "responses",
+            b'{"type":"response.completed","response":{"output":[{"x":1e999,"text":"a"}]}}',
+        ),
+        (
+            "responses",
+            b'{"type":"response.completed","response":{"output":%b"a"%b}}'
+            % (b"[" * 2000, b"]" * 2000),
+        ),
+        ("completions", b'{"choices":[{"text":{"new":"a"}}]}'),
+        ("completions", b'{"choices":[{"reasoning":{"new":"a"}}]}'),
+    ],
+)
+@pytest.mark.parametrize("on_invalid", ["pass", "drop", "raise"])
+def test_text_that_no_rule_can_see_makes_an_event_invalid(
+    name: str, data: bytes, on_invalid: Any
+) -> None:
+    relay = Relay(family_of(name), text=[text.Replace("a", "b")], on_invalid=on_invalid)
+    read = b"data: %b\n\n" % data
+    if on_invalid == "raise":
+        with pytest.raises(InvalidChunk):
+            relay.feed(read)
+    else:
+        assert relay.feed(read) == (read if on_invalid == "pass" else b"")
+    assert relay.invalid == 1
