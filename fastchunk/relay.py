@@ -63,13 +63,17 @@ _USAGE = table_of(("usage",))
 class Relay:
     """Passes a stream on, and looks at it or changes it on the way.
 
-    `set` names top-level keys and their new values, `drop` top-level keys to remove, in every
-    chunk. `strip_usage` takes out the usage that the gateway asked for and the client did not.
-    `on_chunk` is called with each chunk as it was received; it returns None if it changed nothing,
-    the chunk it was given, or `DROP`. One object, one stream, one thread.
+    `family` is the module of the stream's events. `model` is written wherever an event has the
+    model's name. `set` names top-level keys and their new values, `drop` top-level keys to remove,
+    in every chunk. `strip_usage` takes out the usage that the gateway asked for and the client did
+    not. `text` are rules for the texts, in the order in which they apply. `reasoning` is the name
+    that chat's reasoning is to have, or "both". `on_chunk` is called with each chunk as it was
+    received; it returns None if it changed nothing, the chunk it was given, or `DROP`. An event
+    that counts as invalid passes, or `on_invalid` drops it or raises its `InvalidChunk`.
+    `max_event_size` is in bytes. One object, one stream, one thread.
 
-    Raises `InvalidChunk` for a value that has no JSON form, `ValueError` for a JSON Pointer,
-    `TypeError` for arguments of other types.
+    Raises `InvalidChunk` for a value that has no JSON form; `ValueError` for a JSON Pointer, and
+    for what the family has no room for; `TypeError` for arguments of other types.
     """
 
     def __init__(  # noqa: PLR0913
