@@ -27,8 +27,9 @@ READ = _fill(
     """
 Show a stream: its text as it comes, or another view of it.
 
-It is read up to [DONE]. Its problems, which are those of [bold]fastchunk check[/], go to standard
-error.
+Its events say what it is a stream of: chat completions, completions, Anthropic Messages or OpenAI
+Responses. It is read up to its end, which is [DONE], or the event that ends a message or a
+response. Its problems, which are those of [bold]fastchunk check[/], go to standard error.
 
 [bold]Examples[/]
   curl -sSN URL | fastchunk read -
@@ -50,7 +51,8 @@ Each oddity is one line, with its event's number and its offset in bytes.
   invalid-chunk    it is JSON, but does not have the shape of a chunk
   error-event      the server sent an error
   too-large        an event is larger than {MAX_EVENT_SIZE >> 20} MiB
-  truncated        the end came before [DONE], an error or every finish reason
+  truncated        the end came before [DONE], an error or every finish reason; or what the API
+                   has in their place
   no-event-stream  the input is something else, such as a JSON or HTML page
   empty            there is no input
 
@@ -61,7 +63,8 @@ Each oddity is one line, with its event's number and its offset in bytes.
   duplicate-key    an object has a key twice; parsers disagree on which counts
   not-a-number     NaN or Infinity, which JSON does not have
   too-deep         a document is nested too deeply to be looked at
-  unknown-key      fastchunk.wire does not know a key
+  unknown-key      the stream's family, such as fastchunk.wire, does not know a key
+  unknown-type     the family does not know the type of an event
   mirror-rejects   fastchunk.models cannot read a chunk
   mirror-drops     fastchunk.models does not write a value of a chunk again
   mirror-changes   fastchunk.models writes a value of a chunk differently
