@@ -5,17 +5,19 @@ cdef class Looker:
     """Passes on what a function says of each chunk, and leaves what asks for another decision."""
 
     cdef Reader reader
-    cdef object look, done
+    cdef object look, alike, done
     cdef Py_ssize_t limit, at
     cdef public bint ready
 
-    def __cinit__(self, Reader reader not None, look, Py_ssize_t limit):
+    def __cinit__(self, Reader reader not None, look, Py_ssize_t limit, alike=None):
         """Take what decodes events, and the function that is called with a chunk and its data.
 
         It returns the data if the chunk is to leave as it came, other data to take its place, or
-        None to withhold it; or a pair of that and of whole blocks that go before it.
+        None to withhold it; or a pair of whole blocks that go before it and of that. `alike`, if
+        there is one, is given the data first, and returns the same for an event that need not be
+        decoded, or None.
         """
-        self.reader, self.look, self.limit = reader, look, limit
+        self.reader, self.look, self.limit, self.alike = reader, look, limit, alike
         self.ready = False
         self.done = b""
 
@@ -63,11 +65,13 @@ cdef class Looker:
                     event = PyBytes_FromStringAndSize(
                         <const char*>block.data, block.data_end - block.data
                     )
-                    chunk = self.reader.read(event)
-                    if chunk is None:
-                        break
                     self.at = p - base
-                    left = self.look(chunk, event)
+                    left = None if self.alike is None else self.alike(event)
+                    if left is None:
+                        chunk = self.reader.read(event)
+                        if chunk is None:
+                            break
+                        left = self.look(chunk, event)
                     if left is not event:
                         parts.append(data[kept : p - base])
                         if type(left) is tuple:

@@ -20,6 +20,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 __all__ = [
     "DONE",
+    "Alike",
+    "Edit",
     "Forwarder",
     "Look",
     "Looker",
@@ -33,11 +35,11 @@ __all__ = [
     "is_plain",
     "list_members",
     "plain_events",
+    "quick_editor",
     "scan",
     "scan_once",
     "skip_gap",
     "splice",
-    "splice_values",
 ]
 
 Path: TypeAlias = "tuple[str | None, ...]"
@@ -67,7 +69,10 @@ Made = TypeVar("Made")
 Look: TypeAlias = "Callable[[Any, bytes], bytes | tuple[bytes, bytes | None] | None]"
 """Takes a chunk and its data; returns the data if the chunk leaves as it came, other data to take
 its place, or None to withhold it; or a pair of whole blocks that go before it and of that."""
+Alike: TypeAlias = "Callable[[bytes], bytes | tuple[bytes, bytes | None] | None]"
+"""Takes an event's data; returns the same for one that need not be decoded, or else None."""
 Decode = TypeVar("Decode", bound=Callable[..., Any])
+Edit = TypeVar("Edit", bound=Callable[..., bytes])
 
 DONE = b"[DONE]"
 """The data of the event that ends a stream of chunks."""
@@ -273,16 +278,14 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
     return edited
 
 
-def splice_values(
-    data: bytes,
-    table: Table,
-    values: dict[str, Any],
-    encode: Callable[[Any], bytes],
-    drop: object,
-) -> bytes | None:
-    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
-    encoded = [None if value is drop else encode(value) for value in values.values()]
-    return splice(data, table, encoded)
+def quick_editor(
+    table_of: object,  # noqa: ARG001
+    encode: object,  # noqa: ARG001
+    drop: object,  # noqa: ARG001
+    otherwise: Edit,
+) -> Edit:
+    """Build an edit function; the compiled one edits what is plain without `otherwise`."""
+    return otherwise
 
 
 class _Nothing(msgspec.Struct, gc=False):
@@ -672,12 +675,13 @@ class Reader:
 class Looker:
     """Passes on what a function says of each chunk, and leaves what asks for another decision."""
 
-    def __init__(self, reader: Reader, look: Look, limit: int) -> None:
-        """Take what decodes events, and the function."""
+    def __init__(self, reader: Reader, look: Look, limit: int, alike: Alike | None = None) -> None:
+        """Take what decodes events, and the function; `alike` is given an event's data first."""
         self.ready = False
         """Whether a read begins with a block."""
         self._read = reader.read
         self._look = look
+        self._alike = alike
         self._limit = limit
         self._done = (b"", 0)
 
@@ -700,16 +704,18 @@ class Looker:
 
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
         """Pass events on from `begin` up to one that asks for a decision."""
-        read, look = self._read, self._look
+        read, look, alike = self._read, self._look, self._alike
         parts: list[bytes] = []
         at = kept = begin
         try:
             for start, stop, end in _cut_named(whole, begin):
                 data = whole[start:stop]
-                chunk = read(data)
-                if chunk is None:
-                    break
-                left = look(chunk, data)
+                left = alike(data) if alike else None
+                if left is None:
+                    chunk = read(data)
+                    if chunk is None:
+                        break
+                    left = look(chunk, data)
                 if left is not data:
                     parts.append(whole[kept:at])
                     if isinstance(left, tuple):

@@ -37,7 +37,7 @@ class Literals:
         self.search = _search_for_heads(self._strings)
         """Finds where a string may begin, or not; None is sure."""
 
-    def find(self, text: str, start: int, *, complete: bool = False) -> tuple[int, int]:
+    def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:
         """Return where the next string begins and ends, looking from `start`.
 
         The end is UNDECIDED where the text must go on to tell whether a string begins there, or

@@ -40,11 +40,13 @@ _CONTENT = table_of(("/choices/0/delta/content",))
 def lists_of(chunk: Any) -> Lists:
     """List the items of a chunk's lists, before somebody may change them.
 
-    The events of other families have none: a list in them that is changed is written anew.
+    Of other families' events these are the choices: another list that is changed is written anew.
     """
-    choices = chunk.choices if isinstance(chunk, Chunk) else None
+    choices = getattr(chunk, "choices", None)
     if not choices:
         return {}
+    if not isinstance(chunk, Chunk):
+        return {_CHOICES: choices[:]}
     for choice in choices:
         delta = choice.delta
         if choice.logprobs or (delta and delta.tool_calls):
@@ -106,8 +108,11 @@ def merge(
 
 def _with_content(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
     """Put the new content of a chunk's only choice into its data, where it is plain where."""
-    handed, choices = lists.get(_HANDED_CONTENT), chunk.choices
-    if handed is None or type(choices) is not list or len(choices) != 1:
+    handed = lists.get(_HANDED_CONTENT)
+    if handed is None:
+        return None
+    choices = chunk.choices
+    if type(choices) is not list or len(choices) != 1:
         return None
     if choices[0] is not lists[_CHOICES][0] or type(choices[0].delta) is not wire.DeltaMessage:
         return None

@@ -7,8 +7,8 @@ Cost: one search by `re` in the text that is not settled; what `re` costs.
 `re` tries the ways to match in a fixed order, and the first that succeeds counts. So a pattern is
 rewritten: wherever it goes on to another character, it may as well meet the end of the text, and
 then succeeds on the spot, having set a mark. If the first success has no mark, no way that was
-tried before it came as far as the end, so that no further text changes it; if it has one, what
-comes next decides. For `ab|c`, with `>` for the end and the mark, that is `a(?:b|>)|c`.
+tried before it came as far as the end, and no further text changes it; if it has one, what comes
+next decides. For `ab|c`, with `>` for the end and the mark, that is `a(?:b|>)|c`.
 
     >>> pattern = BoundedPattern(re.compile(r"\d{2,4}"))
     >>> pattern.find("no. 12345", 0), pattern.find("no. 123", 0), pattern.find("no. 12.", 0)
@@ -39,14 +39,26 @@ _REPEATS = frozenset({_codes.MAX_REPEAT, _codes.MIN_REPEAT})
 _BOUNDARIES = frozenset({_codes.AT_BOUNDARY, _codes.AT_NON_BOUNDARY})
 _ENDS = frozenset({_codes.AT_END, _codes.AT_END_STRING})
 _LOOK_AROUND = frozenset({_codes.ASSERT, _codes.ASSERT_NOT})
-_REFERENCES = frozenset({_codes.GROUPREF, _codes.GROUPREF_EXISTS})
+_REFERENCE = (
+    "the pattern refers back to a group, and what that will have matched is not known while the "
+    "text grows: write out what the group may match"
+)
+_REFUSED = {_codes.GROUPREF: _REFERENCE, _codes.GROUPREF_EXISTS: _REFERENCE}
+_REFUSED_OTHERWISE = (
+    "the pattern has a part that cannot be followed while the text grows: do without atomic groups "
+    "and possessive repetition"
+)
+# From Python 3.11 on, a repetition that gives nothing back: what was repeated up to the end is all.
+_WITHOUT_RETURN = getattr(_codes, "POSSESSIVE_REPEAT", _codes.MAX_REPEAT)
 _MARK = 1  # the only group of a rewritten pattern
 
 
 class BoundedPattern:
-    """A pattern to look for.
+    r"""A pattern to look for.
 
-    Raises `ValueError` for one whose matches cannot be told while the text still grows.
+    Raises `ValueError` for one whose matches cannot be told while the text still grows. Where a
+    boundary or a look-ahead contradicts what follows it, as in `a\bb`, that is found out only when
+    the next character is there.
     """
 
     def __init__(self, pattern: re.Pattern[str], longest: int | None = None) -> None:
@@ -63,7 +75,7 @@ class BoundedPattern:
         self.search = rewriting.compile().search
         """Finds the first way to match or to meet the end; None is sure."""
 
-    def find(self, text: str, start: int, *, complete: bool = False) -> tuple[int, int]:
+    def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:
         """Return where the next match begins and ends, looking from `start`.
 
         The end is UNDECIDED where the text must go on to tell whether there is a match; a begin at
@@ -136,15 +148,7 @@ class _Rewriting:
             return self._rewrite_repeat(code, *argument, opening=opening)
         if code is _codes.AT or code in _LOOK_AROUND:
             return self._rewrite_assertion(code, argument, opening)
-        if code in _REFERENCES:
-            raise ValueError(
-                "the pattern refers back to a group, and what that will have matched is not known "
-                "while the text grows: write out what the group may match"
-            )
-        raise ValueError(
-            f"the pattern has a part ({str(code).lower()}) that a rule cannot follow in a text "
-            "that grows: leave out atomic groups and possessive repetition"
-        )
+        raise ValueError(_REFUSED.get(code, _REFUSED_OTHERWISE))
 
     def _rewrite_repeat(
         self, code: Any, least: int, most: int, tree: Any, *, opening: bool
@@ -157,6 +161,7 @@ class _Rewriting:
         if most == 0:
             return []
         if opening and least:
+            # Where a pattern begins with a plain character, `re` searches for that first.
             first = self._rewrite(tree, opening=True)
             rest = self._rewrite_repeat(code, least - 1, most - 1, tree, opening=False)
             return [*first, *rest]
@@ -164,7 +169,7 @@ class _Rewriting:
             return [(code, (least, most, self._rewrite(tree, opening=False)))]
         # The same as one by one, but `re` repeats a plain character much faster: greedy, it meets
         # the end first if nothing else is left, and otherwise not at all.
-        to_the_end = (code, (0, most - 1, tree))
+        to_the_end = (_WITHOUT_RETURN, (0, most - 1, tree))
         return [
             self._either(
                 self._tree([to_the_end, *self._end]), self._tree([(code, (least, most, tree))])
@@ -190,7 +195,7 @@ class _Rewriting:
             return [node]
         if ahead:
             return [self._either(self._end, self._tree([node]))]
-        # Behind the end can be told what stands there, unless the match is to go on beyond it.
+        # What stands before the end is known, but not what stands before a character yet to come.
         return [(_codes.GROUPREF_EXISTS, (_MARK, self._tree([]), self._tree([node])))]
 
 

@@ -63,13 +63,17 @@ _USAGE = table_of(("usage",))
 class Relay:
     """Passes a stream on, and looks at it or changes it on the way.
 
-    `set` names top-level keys and their new values, `drop` top-level keys to remove, in every
-    chunk. `strip_usage` takes out the usage that the gateway asked for and the client did not.
-    `on_chunk` is called with each chunk as it was received; it returns None if it changed nothing,
-    the chunk it was given, or `DROP`. One object, one stream, one thread.
+    `family` is the module of the stream's events. `model` is written wherever an event has the
+    model's name. `set` names top-level keys and their new values, `drop` top-level keys to remove,
+    in every chunk. `strip_usage` takes out the usage that the gateway asked for and the client did
+    not. `text` are rules for the texts, in the order in which they apply. `reasoning` is the name
+    that chat's reasoning is to have, or "both". `on_chunk` is called with each chunk as it was
+    received; it returns None if it changed nothing, the chunk it was given, or `DROP`. An event
+    that counts as invalid passes, or `on_invalid` drops it or raises its `InvalidChunk`.
+    `max_event_size` is in bytes. One object, one stream, one thread.
 
-    Raises `InvalidChunk` for a value that has no JSON form, `ValueError` for a JSON Pointer,
-    `TypeError` for arguments of other types.
+    Raises `InvalidChunk` for a value that has no JSON form; `ValueError` for a JSON Pointer, and
+    for what the family has no room for; `TypeError` for arguments of other types.
     """
 
     def __init__(  # noqa: PLR0913
@@ -466,16 +470,20 @@ def _changes_of(
 ) -> tuple[Table, list[bytes | None]]:
     """Build the table of what is changed in every chunk, and list the new values."""
     changes = _checked(values, names)
-    paths = table_of(tuple(changes)).paths
-    encoded = _on_one_line(changes)
     if model is None:
-        return Table(paths), encoded
+        return table_of(tuple(changes)), _on_one_line(changes)
     if not isinstance(model, str):
         raise TypeError(f"model must be str, not {type(model).__name__}")
+    table = _table_with_model(place, tuple(changes))
+    return table, [*_on_one_line({"model": model}), *_on_one_line(changes)]
+
+
+@lru_cache(maxsize=256)
+def _table_with_model(place: Path, names: tuple[str, ...]) -> Table:
+    paths = table_of(names).paths
     if place[:1] in paths:
         raise ValueError(f"model changes {place[0]!r}, and so does set or drop")
-    roles = [IN_PLACE, *[PLAIN] * len(paths)]
-    return Table([place, *paths], roles), [*_on_one_line({"model": model}), *encoded]
+    return Table([place, *paths], [IN_PLACE, *[PLAIN] * len(paths)])
 
 
 @lru_cache(maxsize=256)

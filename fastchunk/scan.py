@@ -46,9 +46,9 @@ __all__ = [
     "is_plain",
     "paths_of",
     "plain_events",
+    "quick_editor",
     "scan",
     "splice",
-    "splice_values",
 ]
 
 Path = _scan_py.Path
@@ -70,9 +70,9 @@ if TYPE_CHECKING:
         guarded_decoder,
         is_plain,
         plain_events,
+        quick_editor,
         scan,
         splice,
-        splice_values,
     )
 
     compiled: bool
@@ -90,7 +90,7 @@ else:
     cut_plain = implementation.cut_plain
     guarded_decoder, plain_events = implementation.guarded_decoder, implementation.plain_events
     scan, is_plain = implementation.scan, implementation.is_plain
-    splice, splice_values = implementation.splice, implementation.splice_values
+    splice, quick_editor = implementation.splice, implementation.quick_editor
 
 
 def paths_of(struct_type: type[msgspec.Struct]) -> dict[Path, int]:

@@ -2,8 +2,8 @@ r"""Text that spans events: rules that replace, stop and split it, whatever the 
 
 In:  the pieces of a stream's texts, as they come.
 Out: what may leave now; the rest once it is decided, or at the end of the text.
-Cost: where nothing is held and nothing changes, one compiled search a rule in the piece. What is
-held is looked at again when more comes; it is never longer than the longest match.
+Cost: where nothing is held and nothing changes, one compiled search in the piece for each rule.
+What is held is looked at again when more comes; it is never longer than the longest match.
 
 What comes out of a channel, joined, is the rule applied to the channel's whole text, for every way
 to cut it. What is held back is the longest end of the text that more text could still make part of
@@ -55,10 +55,11 @@ class Replace:
     those in the whole text. What was put in is not looked at again. The arguments of tool calls
     are JSON, as the model writes it, and only read when `channels` names "arguments".
 
-    `longest`, in characters, is computed; a pattern that can match more than what is given is
-    refused. So is one whose matches cannot be told while the text grows, with a `ValueError` that
-    says why: one without bounds, that may match nothing, that asks for the text's end, looks
-    around for more than one character, or refers back to a group.
+    `longest` is the length of the longest match, in characters. It need not be given; where more
+    can match, the rule is refused with a `ValueError`. So is, with the reason, a pattern whose
+    matches cannot be told while the text grows: one that has no bound, may match nothing, asks for
+    the end of the text, looks around for anything but one character, or refers back to a group.
+    A pattern costs what `re` takes for it; one that drives `re` to try everything does so here.
 
     >>> Filter([Replace(re.compile(r"(\d{4})-\d{4}"), r"\1-****")]).feed("1234-5678.")
     '1234-****.'
@@ -100,6 +101,8 @@ class Stop:
     channels = (_CONTENT,)
 
     def __init__(self, *strings: str, finish_reason: str = "stop") -> None:
+        if not isinstance(finish_reason, str):
+            raise TypeError("a finish reason is a str")
         self.finish_reason = finish_reason
         given = _checked_strings(strings)
         # Once a string has come, a longer one that it begins does not matter.
@@ -142,13 +145,15 @@ class TextFilter(Protocol):
 
 
 Rule: TypeAlias = Replace | Stop | Split | Callable[[], TextFilter]
+"""A rule of this module, or what makes one of the user's own for each channel."""
 
 
 def _checked_strings(strings: Iterable[str]) -> set[str]:
-    checked = set(strings)
-    for string in checked:
+    given = list(strings)
+    for string in given:
         if not isinstance(string, str):
             raise TypeError(f"a rule looks for a str, not for {type(string).__name__}")
+    checked = set(given)
     if not checked or "" in checked:
         raise ValueError("a rule looks for at least one string, and none is empty")
     return checked
@@ -170,10 +175,12 @@ def _writer(
     """Return what writes the replacement of the match that begins at a place in a text."""
     if callable(replacement):
         return lambda text, start: replacement(finder.match(text, start))
+    if not isinstance(replacement, str):
+        raise TypeError("a replacement is a str, or a function of the match")
     try:
         pattern.sub(replacement, "")
-    except re.error as error:
-        raise ValueError(f"the replacement is no template: {error}") from error
+    except (re.error, IndexError) as error:
+        raise ValueError(f"the replacement is no template of the pattern: {error}") from error
     return lambda text, start: finder.match(text, start).expand(replacement)
 
 
@@ -200,7 +207,7 @@ class _Replacing(_Step):
     def __init__(
         self, finder: Literals | BoundedPattern, write: Callable[[str, int], str], channel: Channel
     ) -> None:
-        self._finder = finder
+        self._find = finder.find
         self._search = finder.search
         self._looks_back = finder.looks_back
         self._write = write
@@ -212,35 +219,34 @@ class _Replacing(_Step):
         if not (self.holds or self._looks_back) and self._search(piece, 0) is None:
             return None
         held = self.holds
-        parts = self._advance(piece, complete=False)
-        if len(parts) == 1 and not held and not self.holds:
+        text = self._advance(piece, complete=False)
+        if not (held or self.holds) and text == piece:
             return None
-        return self._leaving(parts)
+        return [(self._channel, text)] if text else []
 
     def close(self) -> list[Piece]:
-        return self._leaving(self._advance("", complete=True))
+        text = self._advance("", complete=True)
+        return [(self._channel, text)] if text else []
 
-    def _advance(self, piece: str, *, complete: bool) -> list[str]:
+    def _advance(self, piece: str, *, complete: bool) -> str:
         """Return what is decided, its matches replaced; hold the rest."""
         text = self._before + self._held + piece
         start = len(self._before)
-        parts = []
-        while True:
-            begin, end = self._finder.find(text, start, complete=complete)
-            parts.append(text[start:begin])
-            if end == UNDECIDED:
-                break
-            parts.append(self._write(text, begin))
-            start = end
+        begin, end = self._find(text, start, complete)
+        decided = text[start:begin]
+        if end != UNDECIDED:
+            parts = [decided]
+            while end != UNDECIDED:
+                parts.append(self._write(text, begin))
+                start = end
+                begin, end = self._find(text, start, complete)
+                parts.append(text[start:begin])
+            decided = "".join(parts)
         self._held = text[begin:]
-        self.holds = bool(self._held)
+        self.holds = begin < len(text)
         if self._looks_back:
-            self._before = text[:begin][-1:]
-        return parts
-
-    def _leaving(self, parts: list[str]) -> list[Piece]:
-        text = "".join(parts)
-        return [(self._channel, text)] if text else []
+            self._before = text[begin - 1 : begin]
+        return decided
 
 
 class _Stopping(_Step):
@@ -260,7 +266,7 @@ class _Stopping(_Step):
         return self._advance(self._held, complete=True)
 
     def _advance(self, text: str, *, complete: bool) -> list[Piece]:
-        begin, end = self._finder.find(text, 0, complete=complete)
+        begin, end = self._finder.find(text, 0, complete)
         if end != UNDECIDED:
             self.stopped = self._finish_reason
         self._held = text[begin:]
@@ -289,7 +295,7 @@ class _Splitting(_Step):
         pieces = []
         start = 0
         while True:
-            begin, end = self._finders[self._within].find(text, start, complete=complete)
+            begin, end = self._finders[self._within].find(text, start, complete)
             if begin > start:
                 pieces.append((self._channels[self._within], text[start:begin]))
             if end == UNDECIDED:
@@ -301,7 +307,7 @@ class _Splitting(_Step):
         return pieces
 
 
-class _OfTheUser(_Step):
+class _UserStep(_Step):
     def __init__(self, make: Callable[[], TextFilter], channel: Channel) -> None:
         self._make = make
         self._made: TextFilter | None = None
@@ -360,7 +366,7 @@ def _reader(rule: Rule) -> _Reader:
             "a rule is a Replace, a Stop, a Split, or a callable that makes an object with feed "
             f"and close for each channel, not {type(rule).__name__}"
         )
-    return _checked_channels(getattr(rule, "channels", _PROSE)), partial(_OfTheUser, rule)
+    return _checked_channels(getattr(rule, "channels", _PROSE)), partial(_UserStep, rule)
 
 
 class Chain:
@@ -368,6 +374,7 @@ class Chain:
 
     def __init__(self, readers: list[_Reader]) -> None:
         self._readers = readers
+        self._last = len(readers) - 1
         # The steps that a channel's text takes, each with the number of its rule.
         self._steps: dict[Channel, list[tuple[int, _Step]]] = {}
         self.stopped: str | None = None
@@ -435,6 +442,9 @@ class Chain:
         if not goes_on:
             self.stopped = step.stopped
             self._drop_content_before(number)
+        if number == self._last:
+            leaving += pieces
+            return goes_on
         for channel, piece in pieces:
             if not self._send(channel, piece, number, leaving):
                 return False

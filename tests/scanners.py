@@ -24,7 +24,7 @@ _USERS = [
 ]
 _NAMES = (
     *("Forwarder", "Looker", "Reader", "Table"),
-    *("cut_plain", "is_plain", "plain_events", "scan", "splice", "splice_values"),
+    *("cut_plain", "is_plain", "plain_events", "scan", "splice"),
 )
 
 

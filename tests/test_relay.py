@@ -16,7 +16,7 @@ from msgspec import Raw
 from fastchunk import DROP, EventDecoder, EventTooLarge, InvalidChunk, Relay, edit, encode, wire
 from fastchunk.sse import BOM, blocks
 from tests.scanners import exact_relay
-from tests.streams import recorded
+from tests.streams import AWKWARD, recorded
 
 pytestmark = pytest.mark.usefixtures("scanner")
 
@@ -281,16 +281,17 @@ def test_recorded_streams_at_awkward_cuts(path: Path, options: dict[str, Any]) -
     expected, plain = relayed([raw], **options)
     cuts = sorted(random.Random(1).sample(range(1, len(raw)), min(50, len(raw) - 1)))
     pairs = zip([0, *cuts], [*cuts, len(raw)], strict=True)
-    for reads in (
-        events,
-        [raw[a:b] for a, b in pairs],
-        [raw[i : i + 3] for i in range(0, len(raw), 3)],
-    ):
+    for reads in (events, [raw[a:b] for a, b in pairs]):
         out, relay = relayed(reads, **options)
         assert out == expected
         assert state(relay) == state(plain)
     if not options:
         assert expected == raw
+    begun = raw[:AWKWARD]
+    expected, plain = relayed([begun], **options)
+    out, relay = relayed([begun[i : i + 3] for i in range(0, len(begun), 3)], **options)
+    assert out == expected
+    assert state(relay) == state(plain)
 
 
 # --- 4. set and drop ----------------------------------------------------------------------------
