@@ -57,8 +57,8 @@ Each oddity is one line, with its event's number and its offset in bytes.
   empty            there is no input
 
 [bold]Notes[/] are what another client may trip over; each has its first place and its count:
-  no-done          the stream is complete, but without [DONE]
-  after-done       the input goes on after [DONE]
+  no-done          the stream is complete, but without [DONE], or what the API has in its place
+  after-done       the input goes on after that
   no-chunk         an event is neither a chunk nor an error
   duplicate-key    an object has a key twice; parsers disagree on which counts
   not-a-number     NaN or Infinity, which JSON does not have
@@ -87,7 +87,8 @@ Each oddity is one line, with its event's number and its offset in bytes.
 )
 
 GATEWAY = _fill("""
-Run a streaming gateway in front of an OpenAI-compatible server.
+Run a streaming gateway in front of an OpenAI-compatible server, or of one that speaks Anthropic's
+Messages.
 
 It needs the extra [bold]gateway[/], and runs until SIGTERM or SIGINT; open answers may then still
 finish.
@@ -107,7 +108,7 @@ events; what cannot be checked is withheld:
 
 [bold]Keys[/] come from the environment, because lists of processes show the command line:
   FASTCHUNK_UPSTREAM_KEY  is sent to the upstream, instead of the client's key
-  FASTCHUNK_CLIENT_KEY    is what clients have to send
+  FASTCHUNK_CLIENT_KEY    is what clients have to send, in Authorization or x-api-key
 
 [bold]Exit status[/]
   0  it was told to stop
