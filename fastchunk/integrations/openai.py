@@ -169,7 +169,7 @@ def chunks(
         family = _family_of(stream._cast_to)  # noqa: SLF001
 
     def make_error(error: UpstreamError, before: Any) -> openai.APIError | None:
-        if isinstance(before, responses.ResponseFailedEvent):
+        if not error.error or isinstance(before, responses.ResponseFailedEvent):
             return None
         message = error.error.get("message") if isinstance(error.error, dict) else None
         if not message or not isinstance(message, str):
