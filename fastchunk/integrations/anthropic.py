@@ -26,7 +26,8 @@ It is tested with anthropic 2.13.0. What happens is what happens there:
 It differs in this:
 
 - What an event leaves out is `msgspec.UNSET`, which is false, and not None.
-- An event without an `event:` line is read all the same: its data says what it is.
+- An event without an `event:` line is read all the same: its data says what it is. So is a last
+  one that lacks its empty line.
 - An event that is no JSON raises `InvalidChunk`, which is a `ValueError`, as `JSONDecodeError` is.
 - The SDK's tracing sees where the body ends, and no events.
 """
