@@ -256,7 +256,7 @@ def test_the_output_does_not_depend_on_reads(
     data: st.DataObject, given_said: list[Said], rules: list[tuple[Rule, Naive]]
 ) -> None:
     raw = data.draw(streams(given_said))
-    options = {"text": [rule for rule, _ in rules]}
+    options: dict[str, Any] = {"text": [rule for rule, _ in rules]}
     expected, whole = relayed(raw, **options)
     size = data.draw(st.integers(1, 60))
     relay = Relay(**options)
