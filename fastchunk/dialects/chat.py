@@ -300,7 +300,7 @@ def ended(chunk: Any) -> list[Hashable]:
     for position, choice in enumerate(chunk.choices or ()):
         if choice.finish_reason:
             found.append(choice.index_or(position))
-        if choice.message:
+        if getattr(choice, "message", None):  # completions have none
             found.append(("message", choice.index_or(position)))
     return found
 
