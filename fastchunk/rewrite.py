@@ -120,8 +120,8 @@ class _Like:
     def __init__(self, mold: Mold, text: Text, parts: list[bytes] | None) -> None:
         self.mold = mold
         self.text = text
-        self.parts = parts
-        """What stands around a text that was written anew; None if it is not known yet."""
+        self.parts: dict[Channel, list[bytes]] = {} if parts is None else {text.channel: parts}
+        """What stands around a text that is written anew, by the channel that it is written to."""
 
 
 def _is_within(place: Place, edits: Edits) -> bool:
@@ -196,26 +196,30 @@ class Rewriter:
         """Write what leaves of the text of an event that is like one before."""
         text = like.text
         chain, channel = self._chains[text.voice], text.channel
-        if like.parts is None:
-            like.parts = self._parts_of(like)
-        is_own = not pieces or (len(pieces) == 1 and pieces[0][0] == channel)
-        if is_own and like.parts and chain.stopped is None:
-            own = pieces[0][1] if pieces else ""
-            if chain.holds(channel):
-                self._held[text.voice][channel] = data, text
-            elif own == value:
-                return data
-            return _encode(own).join(like.parts)
+        if len(pieces) < 2 and chain.stopped is None:
+            to, piece = pieces[0] if pieces else (channel, "")
+            parts = like.parts.get(to)
+            if parts is None:
+                parts = like.parts[to] = self._parts_of(like, to)
+            if parts:
+                if chain.holds(channel):
+                    self._held[text.voice][channel] = data, text
+                elif to == channel and piece == value:
+                    return data
+                return _encode(piece).join(parts)
         change = self._change_of(data)
         self._give(change.texts[0], pieces, change)
         return change.make()
 
-    def _parts_of(self, like: _Like) -> list[bytes]:
-        """Return what stands around the text where another one was written; [] if that depends."""
+    def _parts_of(self, like: _Like, to: Channel) -> list[bytes]:
+        """Return what stands around a text that is written to a channel; [] if that depends."""
         written = set()
-        for text, digit in (("a", b"0"), ("b", b"1")):
-            change = self._change_of(like.mold.fill(text, digit))
-            change.write(change.texts[0], _MARK)
+        for said, digit in (("a", b"0"), ("b", b"1")):
+            change = self._change_of(like.mold.fill(said, digit))
+            text = change.texts[0]
+            change.write(text, "")
+            if not change.add(text.voice, to, _MARK):
+                return []
             written.add(change.make())
         return written.pop().split(_encode(_MARK)) if len(written) == 1 else []
 
