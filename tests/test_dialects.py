@@ -556,6 +556,15 @@ WHOLE: list[tuple[str, Json, dict[str, str]]] = [
         {**message_start(), "message": {"content": [{"type": "new", "x": "secret"}]}},
         {"x": "content"},
     ),
+    (
+        "messages",
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": [{"text": "secret"}, "", 5]},
+        },
+        {"text": "content"},
+    ),
     ("responses", done("output_text", "text", "secret"), {"text": "content"}),
     ("responses", done("refusal", "refusal", "secret"), {"refusal": "refusal"}),
     ("responses", done("reasoning_text", "text", "secret"), {"text": "reasoning"}),
