@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, json, to_builtins
+from msgspec import UNSET, Struct, UnsetType, json
 
 from . import codec
 from .codec import Data
@@ -54,13 +54,13 @@ __all__ = [
 
 
 class _Model(Struct, kw_only=True, gc=False, omit_defaults=True):
-    def model_dump(self, *, exclude_none: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """Turn into dicts, lists and scalars, without what is None, whatever is asked for.
+    def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
+        """Turn into dicts, lists and scalars.
 
-        The SDK's `model_dump()` writes null for a field that did not come: `.get` finds the same in
-        both. With `exclude_none=True` they return the same.
+        `exclude_none` leaves out what is None. Otherwise there is a null for every field, where the
+        SDK has one for those that it declares.
         """
-        tree: dict[str, Any] = to_builtins(self)
+        tree: dict[str, Any] = codec.dump(self, exclude_none=exclude_none)
         return tree
 
 
@@ -225,6 +225,13 @@ class Moderation(_Model, kw_only=True, gc=False):
 
     input: ModerationPart | None = None
     output: ModerationPart | None = None
+
+    def model_dump(self, *, exclude_none: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """Turn into dicts, lists and scalars, without what is None.
+
+        A part has the fields of two of the SDK's classes, each of which requires all of its own.
+        """
+        return _Model.model_dump(self, exclude_none=True)
 
 
 class ChatCompletionChunk(_Model, kw_only=True, gc=False):
