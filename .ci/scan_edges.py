@@ -45,13 +45,17 @@ FRAGMENTS = [
 ]
 
 
+EDIT = _scan.quick_editor(lambda _: SET, encode, ..., lambda data, _: data)
+
+
 def put_document(data: bytes) -> None:
     """Scan and change one document."""
     found = _scan.scan(data, TABLE)
     assert all(0 <= begin < end <= len(data) for _, begin, end in found or ())
     _scan.splice(data, TABLE, CHANGES)
     assert _scan.splice(data, TABLE, [...] * len(PATHS)) in (data, None)
-    _scan.splice_values(data, SET, {"model": "alias", "usage": ..., "n": 1}, encode, ...)
+    _scan.is_plain(data, TABLE)
+    EDIT(data, {"model": "alias", "usage": ..., "n": 1})
     _scan.guarded_decoder(len, len)(data)
 
 
@@ -84,6 +88,10 @@ def put_read_to_decode(data: bytes, rng: random.Random) -> None:
         _, at = reader.rest()
         assert at < len(data)
         reader.read(data[at:])
+    answers = [lambda _, event: event, lambda *_: None, lambda *_: (b": c\n", b"{}")]
+    looker = _scan.Looker(reader, rng.choice(answers), rng.choice([40, 1 << 20]))
+    _, at = looker.forward(data, 0)
+    assert at <= len(data)
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .job import Job
-from .jobs import answers, codec, edits, families, framing, iterate, producer, relays
+from .jobs import answers, codec, edits, families, framing, iterate, producer, ray_serve, relays
 
 _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     relays.jobs,
@@ -19,6 +19,7 @@ _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     families.jobs,
     producer.jobs,
     answers.jobs,
+    ray_serve.jobs,
 )
 
 

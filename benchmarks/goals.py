@@ -15,7 +15,7 @@ from . import imports
 from .documents import DELTA
 from .figures import Results, factor, quartiles, ratios, slowest
 from .job import OURS, PURE
-from .jobs import codec, edits, framing
+from .jobs import codec, edits, framing, ray_serve
 from .jobs.iterate import ITERATE
 from .jobs.peers import BARE, DICTS, MODEL_CLASS, ROUTER
 from .jobs.relays import CHANGE, IDENTITY, LOOK
@@ -88,6 +88,9 @@ def _goals() -> Iterator[Goal]:
         yield Goal(f"decode, {name}", job, OURS, BARE, 1.1, at_least=False)
     for operation, least in ((codec.PICKLE, 3.3), (codec.CLOUDPICKLE, 3.0)):
         yield Goal(operation, f"{operation}/{DELTA}", OURS, MODEL_CLASS, least)
+    for case in (ray_serve.TEXT, ray_serve.LOGPROBS):
+        job = f"{ray_serve.STREAM}/{case}"
+        yield Goal(job, job, OURS, ray_serve.RAY, 3)
     what = "change the model, recorded mix, as fast as before"
     yield from _by_cut(what, mix, _PURE, ROUTER, _BEFORE)
 

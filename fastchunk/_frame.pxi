@@ -118,13 +118,20 @@ cdef class Tally:
         self.usage_data = None
         self.indexes, self.finish_reasons = set(), {}
 
-    cpdef note(self, chunk):
+    def note(self, chunk):
         """Take note of a chunk: of its choices, of their finish reasons, and of its usage."""
+        cdef Slots unknown = Slots(NULL)
+        self.note_fields(chunk.choices, chunk.usage, &unknown)
+
+    cdef int note_fields(self, choices, usage, const Slots* slots) except -1:
+        """Do so with the fields of one; `slots` are the index and finish reason of a choice."""
         cdef Py_ssize_t position = 0
-        choices, usage = chunk.choices, chunk.usage
         if choices is not None and choices is not UNSET:
             for choice in <list?>choices:
-                index, reason = choice.index, choice.finish_reason
+                if is_of(choice, slots):
+                    index, reason = slot(choice, slots, 0), slot(choice, slots, 1)
+                else:
+                    index, reason = choice.index, choice.finish_reason
                 if type(index) is not int:
                     index = position
                 if index not in self.indexes:
@@ -138,3 +145,4 @@ cdef class Tally:
             if data[:1] == b"{":
                 self.usage_data = data
         self.chunks += 1
+        return 0

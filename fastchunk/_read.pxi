@@ -49,6 +49,8 @@ cdef class Reader:
 
     cdef Tally tally
     cdef object decode, done, silent
+    cdef object chunk_type, choice_type  # what the slots are of
+    cdef Slots chunk_slots, choice_slots
     cdef Py_ssize_t limit, at
     cdef public bint ready
 
@@ -89,6 +91,8 @@ cdef class Reader:
             return None
         try:
             chunk = self.decode(data)
+            if is_of(chunk, &self.chunk_slots):
+                return self._take(chunk)
             if self.silent is not None:
                 if type(chunk) not in self.silent:
                     return None
@@ -97,10 +101,28 @@ cdef class Reader:
             error = chunk.error
             if chunk.choices is UNSET or not (error is None or error is UNSET):
                 return None
-            self.tally.note(chunk)
+            self._learn(chunk)
+            self.tally.note_fields(chunk.choices, chunk.usage, &self.choice_slots)
             return chunk
         except (DecodeError, RecursionError):
             return None
+
+    cdef object _take(self, chunk):
+        """Do the same with a chunk of the usual type."""
+        choices, usage = slot(chunk, &self.chunk_slots, 0), slot(chunk, &self.chunk_slots, 1)
+        error = slot(chunk, &self.chunk_slots, 2)
+        if choices is UNSET or not (error is None or error is UNSET):
+            return None
+        self.tally.note_fields(choices, usage, &self.choice_slots)
+        return chunk
+
+    cdef int _learn(self, chunk) except -1:
+        """Find where chunks of this type have their fields, and their choices theirs."""
+        if chunk.choices:
+            self.chunk_type, self.choice_type = type(chunk), type(chunk.choices[0])
+            find_slots(&self.choice_slots, self.choice_type, ("index", "finish_reason"))
+            find_slots(&self.chunk_slots, self.chunk_type, ("choices", "usage", "error"))
+        return 0
 
     cdef list _read(self, bytes data, Py_ssize_t begin):
         cdef At base = <At>PyBytes_AS_STRING(data), p = base + begin

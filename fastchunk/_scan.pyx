@@ -16,6 +16,7 @@ pointer called `end` points at is such a byte, a line end or the NUL behind a by
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject, Py_TYPE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -41,6 +42,8 @@ cdef enum:
 
 include "_json.pxi"
 include "_walk.pxi"
+include "_slots.pxi"
 include "_frame.pxi"
 include "_forward.pxi"
 include "_read.pxi"
+include "_look.pxi"

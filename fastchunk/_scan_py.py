@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from types import EllipsisType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -20,7 +20,11 @@ from msgspec import UNSET, Raw, UnsetType
 
 __all__ = [
     "DONE",
+    "Alike",
+    "Edit",
     "Forwarder",
+    "Look",
+    "Looker",
     "Member",
     "Path",
     "Reader",
@@ -32,11 +36,11 @@ __all__ = [
     "is_plain",
     "list_members",
     "plain_events",
+    "quick_editor",
     "scan",
     "scan_once",
     "skip_gap",
     "splice",
-    "splice_values",
 ]
 
 Path: TypeAlias = "tuple[str | None, ...]"
@@ -63,7 +67,13 @@ with other facts to its caller; something of which the latest object is kept, wi
 a fact; something that is changed where it is, and never added."""
 
 Made = TypeVar("Made")
+Look: TypeAlias = "Callable[[Any, bytes], bytes | tuple[bytes, bytes | None] | None]"
+"""Takes a chunk and its data; returns the data if the chunk leaves as it came, other data to take
+its place, or None to withhold it; or a pair of whole blocks that go before it and of that."""
+Alike: TypeAlias = "Callable[[bytes], bytes | tuple[bytes, bytes | None] | None]"
+"""Takes an event's data; returns the same for one that need not be decoded, or else None."""
 Decode = TypeVar("Decode", bound=Callable[..., Any])
+Edit = TypeVar("Edit", bound=Callable[..., bytes])
 
 DONE = b"[DONE]"
 """The data of the event that ends a stream of chunks."""
@@ -290,16 +300,14 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
     return edited
 
 
-def splice_values(
-    data: bytes,
-    table: Table,
-    values: dict[str, Any],
-    encode: Callable[[Any], bytes],
-    drop: object,
-) -> bytes | None:
-    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
-    encoded = [None if value is drop else encode(value) for value in values.values()]
-    return splice(data, table, encoded)
+def quick_editor(
+    table_of: object,  # noqa: ARG001
+    encode: object,  # noqa: ARG001
+    drop: object,  # noqa: ARG001
+    otherwise: Edit,
+) -> Edit:
+    """Build an edit function; the compiled one edits what is plain without `otherwise`."""
+    return otherwise
 
 
 class _Nothing(msgspec.Struct, gc=False):
@@ -684,6 +692,83 @@ class Reader:
             return None
         self._tally.note(chunk)
         return chunk
+
+
+class Looker:
+    """Passes on what a function says of each chunk, and leaves what asks for another decision."""
+
+    def __init__(self, reader: Reader, look: Look, limit: int, alike: Alike | None = None) -> None:
+        """Take what decodes events, and the function; `alike` is given an event's data first."""
+        self.ready = False
+        """Whether a read begins with a block."""
+        self._read = reader.read
+        self._look = look
+        self._alike = alike
+        self._limit = limit
+        self._done = (b"", 0)
+
+    def feed(self, data: object) -> bytes | None:
+        """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
+        if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        self.ready = False  # unless nothing is raised
+        out, at = self.forward(data, 0)
+        if at == len(data):
+            self.ready = True
+            return out
+        self._done = out, at
+        return None
+
+    def rest(self) -> tuple[bytes, int]:
+        """Return what has been passed on already, and how many bytes of the read that was."""
+        done, self._done, self.ready = self._done, (b"", 0), False
+        return done
+
+    def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
+        """Pass events on from `begin` up to one that asks for a decision."""
+        read, look, alike = self._read, self._look, self._alike
+        parts: list[bytes] = []
+        at = kept = begin
+        try:
+            for start, stop, end in _cut_named(whole, begin):
+                data = whole[start:stop]
+                left = alike(data) if alike else None
+                if left is None:
+                    chunk = read(data)
+                    if chunk is None:
+                        break
+                    left = look(chunk, data)
+                if left is not data:
+                    parts.append(whole[kept:at])
+                    if isinstance(left, tuple):
+                        before, left = left
+                        parts.append(before)
+                    kept = end
+                    if left is not None:
+                        parts += [whole[at:start], left, whole[stop:end]]
+                at = end
+        except BaseException:
+            self._done = b"".join(parts) + whole[kept:at], 0
+            raise
+        if not parts:
+            return (whole if at - begin == len(whole) else whole[begin:at]), at
+        parts.append(whole[kept:at])
+        return b"".join(parts), at
+
+
+_NAMED = re.compile(rb"(?:event: (?!error\r?\n)[^\r\n]*\r?\n)?data: ([^\r\n]*)(\r?\n\r?\n)")
+
+
+def _cut_named(whole: bytes, begin: int) -> Iterator[tuple[int, int, int]]:
+    """Find where the data of blocks of the usual shapes is, and where each ends, from `begin` on.
+
+    Such a block is one line of data, or two lines, of which the first names the event.
+    """
+    match = _NAMED.match(whole, begin)
+    while match:
+        start, stop = match.span(1)
+        yield start, stop, match.end()
+        match = _NAMED.match(whole, match.end())
 
 
 def _is_plain_chunk(chunk: Any) -> bool:

@@ -524,7 +524,32 @@ def splice(bytes data not None, Table table not None, values not None):
     return spliced(data, table, changes)
 
 
-def splice_values(bytes data not None, Table table not None, dict values not None, encode, drop):
+def quick_editor(table_of, encode, drop, otherwise):
+    """Build an edit function: what is plain is edited here, `otherwise` takes the rest."""
+    known = {}
+
+    def edit(data, changes):
+        if type(data) is bytes and type(changes) is dict and len(<dict>changes) <= MAX_PATHS:
+            names = tuple(<dict>changes)
+            table = (<dict>known).get(names)
+            if table is None:
+                table = table_of(names)
+                if type(table) is not Table:  # the tests have exchanged the scanner
+                    return otherwise(data, changes)
+                if len(<dict>known) < MAX_SHARED:
+                    (<dict>known)[names] = table
+            try:
+                edited = splice_values(<bytes>data, <Table>table, <dict>changes, encode, drop)
+            except (RecursionError, UnicodeEncodeError):
+                edited = None  # the exact way says of which value
+            if edited is not None:
+                return edited
+        return otherwise(data, changes)
+
+    return edit
+
+
+cdef splice_values(bytes data, Table table, dict values, encode, drop):
     """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
     cdef Change changes[MAX_PATHS]
     cdef int slot = 0
@@ -547,9 +572,10 @@ def splice_values(bytes data not None, Table table not None, dict values not Non
 cdef spliced(bytes data, Table table, const Change* changes):
     cdef Walk walk
     cdef At base = <At>PyBytes_AS_STRING(data), end
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0, room = size
     cdef Piece* piece
     cdef Buffer out
+    cdef bytes made
     cdef int i
     if size > 0x7FFFFFFF:
         return None
@@ -559,18 +585,25 @@ cdef spliced(bytes data, Table table, const Change* changes):
         return None
     if walk.piece_count == 0:
         return data
-    out = Buffer(NULL, 0, 0)
-    try:
-        for i in range(walk.piece_count):
-            piece = &walk.pieces[i]
-            if not (
-                append(&out, base + kept, piece.begin - kept)
-                and append_change(&out, table, piece.slot, &changes[piece.slot], piece.action)
-            ):
-                raise MemoryError
-            kept = piece.end
-        if not append(&out, base + kept, size - kept):
-            raise MemoryError
-        return PyBytes_FromStringAndSize(<const char*>out.data, out.length)
-    finally:
-        PyMem_Free(out.data)
+    for i in range(walk.piece_count):
+        room += change_length(table, &walk.pieces[i], changes)
+    made = PyBytes_FromStringAndSize(NULL, room)
+    # There is room for all of it, so nothing is allocated below.
+    out = Buffer(<uint8_t*>PyBytes_AS_STRING(made), 0, room)
+    for i in range(walk.piece_count):
+        piece = &walk.pieces[i]
+        append(&out, base + kept, piece.begin - kept)
+        append_change(&out, table, piece.slot, &changes[piece.slot], piece.action)
+        kept = piece.end
+    append(&out, base + kept, size - kept)
+    return made
+
+
+cdef Py_ssize_t change_length(Table table, const Piece* piece, const Change* changes) noexcept:
+    """Return by how many bytes a piece makes its document longer."""
+    cdef Py_ssize_t length = piece.begin - piece.end
+    if piece.action != REMOVE:
+        length += changes[piece.slot].length
+    if piece.action == ADD:
+        length += 2 + PyBytes_GET_SIZE(<bytes>table.keys[piece.slot])
+    return length

@@ -1,7 +1,8 @@
 """Puts the chunks of a stream together to the answer that an unstreamed request returns.
 
-In:  chunks of either family, in order.
-Out: `wire.ChatCompletionResponse`, at any time.
+In:  chunks of a family, in order.
+Out: the family's whole answer, at any time: for chat a `wire.ChatCompletionResponse`, else what its
+module's `Answer` builds.
 Cost: a few looks and one append a chunk; a snapshot joins what has come since the last one. Chunks
 of the mirror are encoded and decoded once more on the way.
 
@@ -20,23 +21,78 @@ index, their id says which call they belong to, and a piece without an id belong
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from . import models, wire
 from .codec import encode, encode_tree
+from .dialects import dialect_of
+from .stream import Family
 from .wire import ChatCompletionResponse
 from .wire import ChatCompletionStreamResponse as Chunk
 
 __all__ = ["Accumulator"]
 
+A = TypeVar("A")
 Tokens: TypeAlias = list[wire.ChatCompletionLogProbsContent] | UnsetType | None
 
 
-class Accumulator:
+class Answer(Protocol):
+    """What a family puts its chunks together with."""
+
+    def add(self, chunk: Any, /) -> None:
+        """Add the next chunk."""
+
+    def build(self) -> Any:
+        """Build the answer so far; what is added later does not change it."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is complete."""
+
+
+class Accumulator(Generic[A]):
     """Puts the chunks of one stream together. One object, one stream, one thread."""
+
+    @overload
+    def __init__(self: Accumulator[ChatCompletionResponse]) -> None: ...
+    @overload
+    def __init__(self: Accumulator[Any], family: Family[Any]) -> None: ...
+    def __init__(self, family: Family[Any] = wire) -> None:
+        """Take the family of the chunks. Raises `TypeError` for what is no family."""
+        dialect_of(family)
+        self._answer: Answer = getattr(family, "Answer", _ChatAnswer)()
+        self.add: Callable[[Any], None] = self._answer.add
+        """Add the next chunk. Of chat's, only usage and the tokens of logprobs are kept.
+
+        Raises `TypeError` for what is no chunk of the family, `InvalidChunk` for a chunk of the
+        mirror that has no JSON form.
+        """
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is complete: for chat, whether each choice has its finish reason."""
+        return self._answer.finished
+
+    def snapshot(self) -> A:
+        """Return the answer so far; what is added later does not change it.
+
+        Its usage and the tokens of its logprobs are the chunks' own objects, not copies. Raises
+        `InvalidChunk` where the response of a Responses event, which is parsed only now, is none.
+        """
+        answer: A = self._answer.build()
+        return answer
+
+    def result(self) -> A:
+        """Return the answer at the end of the stream; `finished` says whether it is complete."""
+        return self.snapshot()
+
+
+class _ChatAnswer:
+    """Puts the chunks of `wire` together, and those of the mirror."""
 
     def __init__(self) -> None:
         self._answer = ChatCompletionResponse(choices=[])
@@ -44,11 +100,6 @@ class Accumulator:
         self._choices: dict[int, _Choice] = {}
 
     def add(self, chunk: Chunk | models.ChatCompletionStreamResponse) -> None:
-        """Add the next chunk. Only its usage and the tokens of its logprobs are kept.
-
-        Raises `TypeError` for what is no chunk, `InvalidChunk` for a chunk of the mirror that has
-        no JSON form.
-        """
         if type(chunk) is not Chunk:
             chunk = _to_wire(chunk)
         if not self._headed:
@@ -73,17 +124,9 @@ class Accumulator:
         choices = self._choices.values()
         return bool(choices) and all(choice.finish_reason is not None for choice in choices)
 
-    def snapshot(self) -> ChatCompletionResponse:
-        """Return the answer so far; what is added later does not change it.
-
-        Its usage and the tokens of its logprobs are the chunks' own objects, not copies.
-        """
+    def build(self) -> ChatCompletionResponse:
         choices = [choice.build(index) for index, choice in sorted(self._choices.items())]
         return msgspec.structs.replace(self._answer, choices=choices)
-
-    def result(self) -> ChatCompletionResponse:
-        """Return the answer at the end of the stream; `finished` says whether it is complete."""
-        return self.snapshot()
 
     def _add_heading(self, chunk: Chunk) -> None:
         """Take the first id, time and model that say something; Azure's first ones are empty."""

@@ -41,6 +41,8 @@ class Text(Struct, frozen=True, gc=False):
     """Whether it is all of a text, and no piece of one."""
     also: Place | None = None
     """Where the same text stands a second time."""
+    tokens: Place | None = None
+    """Where the tokens of the text are, which spell it out."""
 
 
 class Script(NamedTuple):

@@ -18,15 +18,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from functools import lru_cache, update_wrapper
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from ._scan_py import Member, has_duplicates, list_members, scan_once, skip_gap
 from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
-from .scan import IN_PLACE, Path, Table, splice, splice_values
+from .scan import IN_PLACE, MAX_PATHS, PLAIN, Path, Table, quick_editor, splice
 
 __all__ = [
     "DROP",
@@ -81,9 +81,13 @@ def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
         if not isinstance(changes, Mapping):
             raise TypeError(f"changes must be a mapping, not {type(changes).__name__}")
         changes = dict(changes)
-    table = table_of(tuple(changes))
+    names = tuple(changes)
+    if len(names) > MAX_PATHS:  # a table of so many would find nothing plain
+        return _edit_exactly(data, _Paths.of(names), encode_changes(changes))
+    table = table_of(names)
     try:
-        edited = splice_values(data, table, changes, encode_plainly, DROP)
+        values = [None if new is DROP else encode_plainly(new) for new in changes.values()]
+        edited = splice(data, table, values)
     except (RecursionError, UnicodeEncodeError):
         edited = None  # the exact way says of which value
     if edited is None:
@@ -113,14 +117,29 @@ def _encode(name: str, value: object) -> bytes:
 @lru_cache(maxsize=256)
 def table_of(names: tuple[str, ...]) -> Table:
     """Build the table of changes' names; raises `ValueError` where two of them are in conflict."""
-    paths: list[Path] = []
-    for name in names:
-        path = _steps(name)
-        for other in paths:
-            if path[: len(other)] == other[: len(path)]:
+    return Table(_Paths.of(names).paths)
+
+
+class _Paths(NamedTuple):
+    """What of a table the exact way asks for: quick to make, also of thousands of names."""
+
+    paths: list[Path]
+    roles: list[int]
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> _Paths:
+        paths: list[Path] = []
+        root: dict[str, Any] = {}  # the steps of all paths; None is under the last one
+        for name in names:
+            *parents, last = path = _steps(name)
+            node: dict[str, Any] | None = root
+            for step in parents:
+                node = None if node is None else node.setdefault(step, {})
+            if node is None or last in node:
                 raise ValueError(f"{name!r} changes what another change changes, or a part of it")
-        paths.append(path)
-    return Table(paths)
+            node[last] = None
+            paths.append(path)
+        return cls(paths, [PLAIN] * len(paths))
 
 
 def _steps(name: str) -> tuple[str, ...]:
@@ -137,6 +156,10 @@ def _steps(name: str) -> tuple[str, ...]:
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in name[1:].split("/"))
 
 
+if not TYPE_CHECKING:  # of which the type stays
+    edit = update_wrapper(quick_editor(table_of, encode_plainly, DROP, edit), edit)
+
+
 def pointer(place: Iterable[str | int]) -> str:
     """Write the keys and indices that lead to a place as an RFC 6901 JSON Pointer."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
@@ -149,7 +172,7 @@ class _Node(dict[str, Any]):
     """The changes below one object or array, by key or index: a `_Node`, `DROP`, or new text."""
 
 
-def _edit_exactly(data: bytes, table: Table, values: Iterable[bytes | None]) -> bytes:
+def _edit_exactly(data: bytes, table: Table | _Paths, values: Iterable[bytes | None]) -> bytes:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from msgspec import UNSET, Raw, Struct
 
 from . import wire
-from .codec import encode, encode_tree
+from .codec import UnknownEvent, encode, encode_tree
 from .edit import DROP, edit, items_at, table_of
 from .errors import InvalidChunk
 from .scan import splice
@@ -37,11 +37,16 @@ _HANDED_CONTENT = ("choices", 0)  # no list is there: it is where the only choic
 _CONTENT = table_of(("/choices/0/delta/content",))
 
 
-def lists_of(chunk: Chunk) -> Lists:
-    """List the items of a chunk's lists, before somebody may change them."""
-    choices = chunk.choices
+def lists_of(chunk: Any) -> Lists:
+    """List the items of a chunk's lists, before somebody may change them.
+
+    Of other families' events these are the choices: another list that is changed is written anew.
+    """
+    choices = getattr(chunk, "choices", None)
     if not choices:
         return {}
+    if not isinstance(chunk, Chunk):
+        return {_CHOICES: choices[:]}
     for choice in choices:
         delta = choice.delta
         if choice.logprobs or (delta and delta.tool_calls):
@@ -93,6 +98,8 @@ def merge(
         before = decode(data)
         if before == chunk:
             return data
+        if type(before) is not type(chunk) or isinstance(chunk, UnknownEvent):
+            return encode(chunk)
         changes = _Changes(_Source(data, lists), ()).between(before, chunk)
         return edit(data, changes) if changes else data
     except (InvalidChunk, RecursionError):
@@ -101,8 +108,11 @@ def merge(
 
 def _with_content(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
     """Put the new content of a chunk's only choice into its data, where it is plain where."""
-    handed, choices = lists.get(_HANDED_CONTENT), chunk.choices
-    if handed is None or type(choices) is not list or len(choices) != 1:
+    handed = lists.get(_HANDED_CONTENT)
+    if handed is None:
+        return None
+    choices = chunk.choices
+    if type(choices) is not list or len(choices) != 1:
         return None
     if choices[0] is not lists[_CHOICES][0] or type(choices[0].delta) is not wire.DeltaMessage:
         return None
@@ -149,9 +159,9 @@ class _Changes:
         return self._found
 
     def _compare(self, before: Struct, after: Struct, at: Place) -> None:
-        for name in after.__struct_fields__:
+        for name, key in zip(after.__struct_fields__, after.__struct_encode_fields__, strict=True):
             old, new = getattr(before, name), getattr(after, name)
-            place = *at, name
+            place = *at, key
             if old is new or old == new:
                 continue
             if isinstance(new, Struct) and type(old) is type(new):

@@ -450,7 +450,9 @@ KnownEvent: TypeAlias = (
     | PingEvent
     | ErrorEvent
 )
+"""An event of a type that has a Struct here."""
 Event: TypeAlias = KnownEvent | UnknownEvent
+"""What `decode` returns."""
 
 decode: Callable[[Data], Event] = tagged_decoder(
     KnownEvent,
@@ -468,6 +470,7 @@ decode_utf8: Callable[[bytes], KnownEvent] = json.Decoder(KnownEvent).decode
 `msgspec.DecodeError` for some data that `decode` accepts; those callers then ask `decode`."""
 
 decode_usage: Callable[[Data], Usage] = codec.tolerant_decoder(Usage)
+"""Decode a usage object by itself; raises what `decode` raises."""
 
 
 class MessageFacts(Struct, gc=False):
@@ -496,6 +499,7 @@ class Facts(Struct, gc=False):
 
 
 decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts)
+"""Decode an event's facts alone; raises what `decode` raises."""
 
 
 # --- the whole message --------------------------------------------------------------------------

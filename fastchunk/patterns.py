@@ -7,8 +7,8 @@ Cost: one search by `re` in the text that is not settled; what `re` costs.
 `re` tries the ways to match in a fixed order, and the first that succeeds counts. So a pattern is
 rewritten: wherever it goes on to another character, it may as well meet the end of the text, and
 then succeeds on the spot, having set a mark. If the first success has no mark, no way that was
-tried before it came as far as the end, so that no further text changes it; if it has one, what
-comes next decides. For `ab|c`, with `>` for the end and the mark, that is `a(?:b|>)|c`.
+tried before it came as far as the end, and no further text changes it; if it has one, what comes
+next decides. For `ab|c`, with `>` for the end and the mark, that is `a(?:b|>)|c`.
 
     >>> pattern = BoundedPattern(re.compile(r"\d{2,4}"))
     >>> pattern.find("no. 12345", 0), pattern.find("no. 123", 0), pattern.find("no. 12.", 0)
@@ -54,9 +54,11 @@ _MARK = 1  # the only group of a rewritten pattern
 
 
 class BoundedPattern:
-    """A pattern to look for.
+    r"""A pattern to look for.
 
-    Raises `ValueError` for one whose matches cannot be told while the text still grows.
+    Raises `ValueError` for one whose matches cannot be told while the text still grows. Where a
+    boundary or a look-ahead contradicts what follows it, as in `a\bb`, that is found out only when
+    the next character is there.
     """
 
     def __init__(self, pattern: re.Pattern[str], longest: int | None = None) -> None:
@@ -159,6 +161,7 @@ class _Rewriting:
         if most == 0:
             return []
         if opening and least:
+            # Where a pattern begins with a plain character, `re` searches for that first.
             first = self._rewrite(tree, opening=True)
             rest = self._rewrite_repeat(code, least - 1, most - 1, tree, opening=False)
             return [*first, *rest]
@@ -192,7 +195,7 @@ class _Rewriting:
             return [node]
         if ahead:
             return [self._either(self._end, self._tree([node]))]
-        # Behind the end can be told what stands there, unless the match is to go on beyond it.
+        # What stands before the end is known, but not what stands before a character yet to come.
         return [(_codes.GROUPREF_EXISTS, (_MARK, self._tree([]), self._tree([node])))]
 
 

@@ -20,7 +20,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct
 
@@ -34,24 +34,24 @@ from .merge import lists_of, merge
 from .rewrite import Rewriter, rules_for
 from .scan import (
     IN_PLACE,
+    LATEST,
     MAX_PATHS,
     PLAIN,
     Forwarder,
+    Looker,
     Path,
     Reader,
     Table,
     Tally,
     Value,
-    cut_plain,
     paths_of,
 )
-from .sse import BOM, MAX_EVENT_SIZE, block_at, blocks, parse_block
-from .stream import UNREADABLE, Family, Intake, Observer, is_complete
+from .sse import BOM, MAX_EVENT_SIZE, block_at, parse_block
+from .stream import UNREADABLE, Declining, Family, Intake, Observer, Taker, is_complete
 from .text import Rule
 
 __all__ = ["Relay"]
 
-T = TypeVar("T")
 OnChunk = Callable[[Any], "Any | Drop | None"]
 OnInvalid = Literal["pass", "drop", "raise"]
 Reasoning = Literal["reasoning", "reasoning_content", "both"]
@@ -63,13 +63,17 @@ _USAGE = table_of(("usage",))
 class Relay:
     """Passes a stream on, and looks at it or changes it on the way.
 
-    `set` names top-level keys and their new values, `drop` top-level keys to remove, in every
-    chunk. `strip_usage` takes out the usage that the gateway asked for and the client did not.
-    `on_chunk` is called with each chunk as it was received; it returns None if it changed nothing,
-    the chunk it was given, or `DROP`. One object, one stream, one thread.
+    `family` is the module of the stream's events. `model` is written wherever an event has the
+    model's name. `set` names top-level keys and their new values, `drop` top-level keys to remove,
+    in every chunk. `strip_usage` takes out the usage that the gateway asked for and the client did
+    not. `text` are rules for the texts, in the order in which they apply. `reasoning` is the name
+    that chat's reasoning is to have, or "both". `on_chunk` is called with each chunk as it was
+    received; it returns None if it changed nothing, the chunk it was given, or `DROP`. An event
+    that counts as invalid passes, or `on_invalid` drops it or raises its `InvalidChunk`.
+    `max_event_size` is in bytes. One object, one stream, one thread.
 
-    Raises `InvalidChunk` for a value that has no JSON form, `ValueError` for a JSON Pointer,
-    `TypeError` for arguments of other types.
+    Raises `InvalidChunk` for a value that has no JSON form; `ValueError` for a JSON Pointer, and
+    for what the family has no room for; `TypeError` for arguments of other types.
     """
 
     def __init__(  # noqa: PLR0913
@@ -98,7 +102,7 @@ class Relay:
             raise ValueError("strip_usage is for families whose clients have to ask for usage")
         self._table, self._values = _changes_of(dialect.model, model, set or {}, drop)
         self._strip_usage = strip_usage
-        self._edits = bool(self._values) or strip_usage or reasoning is not None
+        self._changes = bool(self._values) or strip_usage or reasoning is not None
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
@@ -106,39 +110,34 @@ class Relay:
         self._reasoning = _checked_name(reasoning, dialect)
         self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
-        self._forwarder = None
-        if not self._looks and reasoning is None:
-            self._forwarder = self._new_forwarder(max_event_size)
-        self._read = self._choose_reader(max_event_size)
-        self._usage_data: bytes | None = None  # what was known of the usage when an event was read
-        taker = self._forwarder or _Looker(self._look, max_event_size)
-        self._intake: Intake[bytes] = Intake(taker, max_event_size)
+        self._read: Callable[[bytes], Any] = _leave
+        self._keeps_latest = False  # whether the taker keeps usage by itself
+        self._usage_data: bytes | None = None  # what was known of it at the chunk before
+        self._taker: Any = self._new_taker(max_event_size)
+        self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
 
-    def _new_forwarder(self, max_event_size: int) -> Forwarder | None:
-        """Build what forwards events without a decision of ours; None where it cannot."""
-        table = _forwarder_table(
-            self._dialect.facts,
-            tuple(zip(self._table.paths, self._table.roles, strict=True)),
-            self._strip_usage,
-        )
-        if table is None:
-            return None
+    def _new_taker(self, max_event_size: int) -> Taker[bytes]:
+        """Build what takes the events that ask for no decision of ours."""
+        dialect = self._dialect
+        if self._looks:
+            reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
+            self._read = reader.read
+            alike = self._look_alike if self._rewriter and self._on_chunk is None else None
+            return Looker(reader, self._look, max_event_size, alike)
+        changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
+        table = _forwarder_table(dialect.facts, changed, self._strip_usage)
+        if table is None or self._reasoning is not None:
+            return Declining(b"")
         values: list[Value] = [*self._values]
         values += [...] * (len(table.paths) - len(values))
         if self._strip_usage:
             values[table.paths.index(("usage",))] = None
+        self._keeps_latest = LATEST in table.roles
         return Forwarder(table, values, self._seen, max_event_size)
-
-    def _choose_reader(self, max_event_size: int) -> Callable[[bytes], Any]:
-        """Return what decodes the events that ask for no decision, for whoever looks at chunks."""
-        if not self._looks:
-            return _leave
-        dialect = self._dialect
-        return Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent).read
 
     # --- what the stream has said so far ---
 
@@ -188,8 +187,8 @@ class Relay:
     def stopped(self) -> bool:
         """Whether every choice has ended, one by a `text.Stop` at least: the client gets no more.
 
-        A choice that has said nothing yet is not known: ask for one, or count them.
-        Usage and `[DONE]` may still come. A gateway that does without them can close the upstream.
+        A choice that has said nothing yet is not known: ask for one, or count them. Usage and
+        `[DONE]` may still come. A gateway that does without them can close the upstream.
         """
         return (
             self._rewriter is not None
@@ -206,7 +205,11 @@ class Relay:
         and `InvalidChunk` where `on_invalid` is `"raise"`, with what came before it left for
         `close`; and the same again after that.
         """
-        out = self._take(data)
+        try:
+            out = self._take(data)
+        except BaseException as error:
+            self._fail(error)
+            raise
         return self._feed(data) if out is None else out
 
     def close(self) -> bytes:
@@ -223,14 +226,12 @@ class Relay:
         if rest:
             data = parse_block(rest).data
             if data is not None and is_complete(data, self._dialect):
-                out = self._failing(self._forward_block, rest)
+                out = self._forward_last(rest)
             else:
                 self.truncated = True
                 out = b"" if self._rewriter else rest
         if self._rewriter is not None:
-            self._make_ready(out)  # which a rule that raises leaves for the next call
-            held = self._failing(self._take_held, b"\n\n")
-            self._ready.clear()
+            held = self._end_texts(out)
             out = out + b"\n\n" + held if out and rest and held else out + held
         self.truncated = self.truncated or not (self._seen.complete or self.stopped)
         return out
@@ -247,83 +248,72 @@ class Relay:
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks; return `whole` itself if none was changed."""
-        if self._forwarder is not None:
-            self._failing(self._forward_by, whole)
-        else:
-            plain = cut_plain(whole)
-            if plain is not None:
-                return self._look(whole, *plain)
-            self._failing(self._forward_blocks, whole)
+        try:
+            self._forward_all(whole)
+        except BaseException as error:
+            self._fail(error)
+            raise
         out = self._take_ready()
         return whole if out == whole else out
 
-    def _failing(self, forward: Callable[[bytes], T], data: bytes) -> T:
-        """Forward something; if that raises, the relay has failed for good."""
+    def _forward_last(self, block: bytes) -> bytes:
+        """Forward a block that only its end completes."""
         try:
-            return forward(data)
+            return self._forward_block(block)
         except BaseException as error:
-            self._failure = error
+            self._fail(error)
             raise
 
-    def _forward_by(self, whole: bytes) -> None:
-        """Let the forwarder take what it can, and what it leaves go the exact way."""
-        forwarder: Any = self._forwarder
-        at = 0
+    def _end_texts(self, out: bytes) -> bytes:
+        """Return what text rules still hold; if one of them raises, `out` is left for `close`."""
+        rewriter: Any = self._rewriter
+        try:
+            rewriter.end()
+        except BaseException as error:
+            self._make_ready(out)
+            self._fail(error)
+            raise
+        return self._take_made(b"\n")
+
+    def _fail(self, error: BaseException) -> None:
+        """Fail for good; what was forwarded before is left for `close`."""
+        self._make_ready(self._taker.rest()[0])
+        self._failure = error
+
+    def _forward_all(self, whole: bytes) -> None:
+        """Let the taker pass on what it can, and let what it leaves go the exact way."""
+        taker, seen, at = self._taker, self._seen, 0
         while True:
-            out, at = forwarder.forward(whole, at)
+            out, at = taker.forward(whole, at)
             self._make_ready(out)
             if at == len(whole):
                 return
             block = block_at(whole, at)
             left = self._forward_block(block)
             self._make_ready(left)
-            if self._seen.last is not None:
-                self._learn(self._seen.last, is_withheld=not left)
+            if seen.last is not None and not self._looks:
+                self._learn(seen.last, is_withheld=not left)
             at += len(block)
 
     def _learn(self, facts: Any, *, is_withheld: bool) -> None:
-        """Let the forwarder pass on what has these facts, if they are all that it says."""
+        """Let the taker pass on what has these facts, if they are all that it says."""
         said = Tally()
         is_chunk = self._dialect.note(facts, said)
-        keeps_latest = self._dialect.has_usage_chunks
-        if not said.done and (said.usage_data is None or keeps_latest):
-            forwarder: Any = self._forwarder
-            forwarder.learn(is_chunk, is_withheld, said.indexes, said.finish_reasons)
-
-    def _forward_blocks(self, whole: bytes) -> None:
-        for block in blocks(whole):
-            self._make_ready(self._forward_block(block))
+        if not said.done and (said.usage_data is None or self._keeps_latest):
+            self._taker.learn(is_chunk, is_withheld, said.indexes, said.finish_reasons)
 
     def _make_ready(self, out: bytes) -> None:
         if out:
             self._ready.append(out)
-
-    def _look(self, whole: bytes, found: list[bytes], ends: bytes) -> bytes:
-        """Forward events of the usual shape; what came before an error is left for `close`."""
-        outgoing = self._outgoing
-        left: list[bytes | None] = []
-        made: list[tuple[int, bytes]] = []
-        try:
-            for data in found:
-                leaving = outgoing(data, "message")
-                if self._rewriter is not None and self._rewriter.made:
-                    made.append((len(left), self._take_made(ends)))
-                left.append(leaving)
-        except BaseException as error:
-            self._failure = error
-            self._ready.append(_framed(left, ends, made))
-            raise
-        return whole if left == found and not made else _framed(left, ends, made)
 
     def _forward_block(self, block: bytes) -> bytes:
         """Forward a block of any shape."""
         fields = parse_block(block)
         if fields.data is None:
             return self._still_marked(block)
-        left = self._outgoing(fields.data, fields.event)
-        made = b""
-        if self._rewriter is not None and self._rewriter.made:
-            made = self._take_made(b"\r\n\r\n" if block.endswith(b"\r\n") else b"\n\n")
+        chunk = None if fields.event == "error" else self._read(fields.data)
+        left = self._outgoing(fields.data, chunk, fields.event)
+        made = self._take_made(b"\r\n" if block.endswith(b"\r\n") else b"\n")
         if left is None:
             return made
         if left == fields.data:
@@ -332,24 +322,18 @@ class Relay:
             return b"%bdata: %b\n\n" % (made, one_line(left))
         return made + self._still_marked(_with_data(block, left))
 
-    def _take_held(self, ends: bytes) -> bytes:
-        """End every text; return the events that were made for what text rules had held."""
-        rewriter: Any = self._rewriter
-        rewriter.end()
-        return self._take_made(ends)
-
-    def _take_made(self, ends: bytes) -> bytes:
+    def _take_made(self, line_end: bytes) -> bytes:
         """Return the events that were made for what text rules had held."""
-        rewriter: Any = self._rewriter
-        events = []
-        for event, data in rewriter.made:
+        if self._rewriter is None or not self._rewriter.made:
+            return b""
+        parts: list[bytes] = []
+        for event, data in self._rewriter.made:
             changed = self._changed(data, is_readable=False)
             if changed is not None:
-                name = b"event: %b%b" % (event.encode(), ends[: len(ends) // 2])
-                name = b"" if event == "message" else name
-                events.append(b"%bdata: %b%b" % (name, changed, ends))
-        rewriter.made.clear()
-        return b"".join(events)
+                name = b"" if event == "message" else b"event: %b%b" % (event.encode(), line_end)
+                parts += [name, b"data: ", changed, line_end, line_end]
+        self._rewriter.made.clear()
+        return b"".join(parts)
 
     def _still_marked(self, block: bytes) -> bytes:
         """Return a block whose first line says to the client what it said here.
@@ -367,22 +351,40 @@ class Relay:
 
     # --- one event ---
 
-    def _outgoing(self, data: bytes, event: str) -> bytes | None:
-        """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
-        if event == "error":
-            return self._observed(data, event)
-        rewriter = self._rewriter
-        if rewriter is not None and self._on_chunk is None:
-            rewritten = rewriter.rewrite_alike(data)
-            if rewritten is not None:
-                self._seen.chunks += 1
-                return self._changed(rewritten, is_readable=True) if self._edits else rewritten
-        chunk = self._read(data)
+    def _look(self, chunk: Any, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
+        """Do what `_outgoing` does with a chunk that asks for no other decision."""
+        usage_data = self._seen.usage_data
+        is_usual = usage_data is self._usage_data
+        self._usage_data = usage_data
+        left = self._shown(data, chunk, is_usual=is_usual)
+        if left is not None and self._changes:
+            left = self._changed(left, is_readable=True)
+        if left is not None and left is not data:
+            left = data if left == data else one_line(left)
+        if self._rewriter is not None and self._rewriter.made:
+            return self._take_made(b"\n"), left
+        return left
+
+    def _look_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
+        """Do the same with an event that need not be decoded; None for any other."""
+        rewriter: Any = self._rewriter
+        left: bytes | None = rewriter.rewrite_alike(data)
+        if left is None:
+            return None
+        self._seen.chunks += 1
+        if self._changes:
+            left = self._changed(left, is_readable=True)
+        return (self._take_made(b"\n"), left) if rewriter.made else left
+
+    def _outgoing(self, data: bytes, chunk: Any, event: str) -> bytes | None:
+        """Return an event's data as it leaves: itself if it is unchanged, None if withheld.
+
+        `chunk` is what was read of it already, or None.
+        """
         if chunk is None:
             return self._observed(data, event)
-        is_usual = self._seen.usage_data is self._usage_data
-        self._usage_data = self._seen.usage_data
-        return self._looked_at(data, chunk, is_usual=is_usual)
+        shown = self._shown(data, chunk)
+        return None if shown is None else self._changed(shown, is_readable=True)
 
     def _observed(self, data: bytes, event: str) -> bytes | None:
         """Take note of an event of which nothing was read; return its data as it leaves."""
@@ -392,40 +394,42 @@ class Relay:
         chunk = None
         if facts is not None and facts is not UNREADABLE and self._looks:
             chunk = self._decode(data)
-        if chunk is None and is_last and self._rewriter is not None:
-            self._rewriter.end()
+        if chunk is None and is_last:
+            self._end()
         if self._seen.faults and self._is_refused():
             return None
-        if chunk is not None:
-            return self._looked_at(data, chunk, is_last=is_last)
-        is_readable = facts is not UNREADABLE and not self._looks
-        return data if facts is None else self._changed(data, is_readable=is_readable)
-
-    def _looked_at(
-        self, data: bytes, chunk: Any, *, is_last: bool = False, is_usual: bool = False
-    ) -> bytes | None:
-        """Look at a chunk, and return its data as it leaves.
-
-        With the last one every text ends; a usual one says nothing of its stream but its texts.
-        """
-        if self._on_chunk is not None:
-            is_usual = False
-            looked_at = self._look_at(data, chunk)
-            if looked_at is None:
-                if is_last and self._rewriter is not None:
-                    self._rewriter.end()
-                return None
-            data = looked_at
-        if self._rewriter is not None:
-            rewritten = self._rewrite(data, chunk, is_last=is_last, is_usual=is_usual)
-            if rewritten is None:
-                return None
-            data = rewritten
-        return self._changed(data, is_readable=True)
+        if chunk is None:
+            is_readable = facts is not UNREADABLE and not self._looks
+            return data if facts is None else self._changed(data, is_readable=is_readable)
+        shown = self._shown(data, chunk, is_last=is_last)
+        return None if shown is None else self._changed(shown, is_readable=True)
 
     def _has_failed(self) -> bool:
         """Tell whether the event that was just observed has an error."""
         return any(isinstance(fault, UpstreamError) for fault in self._seen.faults)
+
+    def _shown(
+        self, data: bytes, chunk: Any, *, is_last: bool = False, is_usual: bool = False
+    ) -> bytes | None:
+        """Show a chunk to `on_chunk` and to the text rules; return its data as they leave it.
+
+        With the last one every text ends; a usual one says nothing of its stream but its texts.
+        """
+        if self._on_chunk is not None:
+            looked_at = self._look_at(data, chunk)
+            if looked_at is None:
+                if is_last:
+                    self._end()
+                return None
+            data = looked_at
+        if self._rewriter is None:
+            return data
+        return self._rewrite(data, chunk, is_last=is_last, is_usual=is_usual)
+
+    def _end(self) -> None:
+        """Let everything leave that text rules hold, where a stream ends or fails."""
+        if self._rewriter is not None:
+            self._rewriter.end()
 
     def _decode(self, data: bytes) -> Any:
         """Decode a chunk of which the facts could be decoded; None if the rest cannot."""
@@ -440,7 +444,7 @@ class Relay:
         rewriter: Any = self._rewriter
         if self._on_chunk is not None:
             # The chunk is the caller's now, and need not say what the data does.
-            chunk = self._decode(data)
+            chunk, is_usual = self._decode(data), False
         try:
             if chunk is not None:
                 rewritten: bytes | None = rewriter.rewrite(
@@ -514,47 +518,25 @@ class Relay:
         return is_object and not facts.choices
 
 
-class _Looker:
-    """Takes reads of events of the usual shape for a relay that looks at each of them."""
-
-    def __init__(self, look: Callable[[bytes, list[bytes], bytes], bytes], limit: int) -> None:
-        self.ready = False
-        self._look = look
-        self._limit = limit
-
-    def feed(self, data: Any) -> bytes | None:
-        """Take a read that begins with a block and is of the usual shape; or leave all of it."""
-        if not self.ready or type(data) is not bytes or len(data) > self._limit:
-            return None
-        plain = cut_plain(data)
-        if plain is None:
-            return None
-        self.ready = False  # unless nothing is raised
-        out = self._look(data, *plain)
-        self.ready = True
-        return out
-
-    def rest(self) -> tuple[bytes, int]:
-        """Return that nothing was made."""
-        self.ready = False
-        return b"", 0
-
-
 def _changes_of(
     place: Path, model: str | None, values: Mapping[str, Any], names: Iterable[str]
 ) -> tuple[Table, list[bytes | None]]:
     """Build the table of what is changed in every chunk, and list the new values."""
     changes = _checked(values, names)
-    paths = table_of(tuple(changes)).paths
-    encoded = _on_one_line(changes)
     if model is None:
-        return Table(paths), encoded
+        return table_of(tuple(changes)), _on_one_line(changes)
     if not isinstance(model, str):
         raise TypeError(f"model must be str, not {type(model).__name__}")
+    table = _table_with_model(place, tuple(changes))
+    return table, [*_on_one_line({"model": model}), *_on_one_line(changes)]
+
+
+@lru_cache(maxsize=256)
+def _table_with_model(place: Path, names: tuple[str, ...]) -> Table:
+    paths = table_of(names).paths
     if place[:1] in paths:
         raise ValueError(f"model changes {place[0]!r}, and so does set or drop")
-    roles = [IN_PLACE, *[PLAIN] * len(paths)]
-    return Table([place, *paths], roles), [*_on_one_line({"model": model}), *encoded]
+    return Table([place, *paths], [IN_PLACE, *[PLAIN] * len(paths)])
 
 
 @lru_cache(maxsize=256)
@@ -605,14 +587,6 @@ def _checked_name(reasoning: str | None, dialect: Dialect) -> str | None:
         if dialect.script.rename is None:
             raise ValueError("reasoning has two names in chat alone")
     return reasoning
-
-
-def _framed(left: list[bytes | None], ends: bytes, made: list[tuple[int, bytes]]) -> bytes:
-    """Put data into blocks; `made` are blocks that go before some of them."""
-    out = [b"" if data is None else b"data: %b%b" % (data, ends) for data in left]
-    for position, blocks_before in reversed(made):
-        out.insert(position, blocks_before)
-    return b"".join(out)
 
 
 def _with_data(block: bytes, data: bytes) -> bytes:

@@ -547,7 +547,9 @@ KnownEvent: TypeAlias = (
     | ResponseIncompleteEvent
     | ResponseErrorEvent
 )
+"""An event of a type that has a Struct here."""
 Event: TypeAlias = KnownEvent | UnknownEvent
+"""What `decode` returns."""
 
 decode: Callable[[Data], Event] = tagged_decoder(KnownEvent)
 """Decode one JSON document into the Struct of its `type`, or into an `UnknownEvent`.
@@ -602,6 +604,7 @@ class Facts(Struct, gc=False):
 
 
 decode_facts: Callable[[Data], Facts] = codec.tolerant_decoder(Facts)
+"""Decode an event's facts alone; raises what `decode` raises."""
 
 decode_usage: Callable[[Data], ResponseUsage] = codec.tolerant_decoder(ResponseUsage)
 

@@ -34,6 +34,7 @@ __all__ = [
     "MAX_PATHS",
     "PLAIN",
     "Forwarder",
+    "Looker",
     "Path",
     "Reader",
     "Table",
@@ -45,9 +46,9 @@ __all__ = [
     "is_plain",
     "paths_of",
     "plain_events",
+    "quick_editor",
     "scan",
     "splice",
-    "splice_values",
 ]
 
 Path = _scan_py.Path
@@ -61,6 +62,7 @@ MAX_PATHS = 32
 if TYPE_CHECKING:
     from ._scan import (
         Forwarder,
+        Looker,
         Reader,
         Table,
         Tally,
@@ -68,9 +70,9 @@ if TYPE_CHECKING:
         guarded_decoder,
         is_plain,
         plain_events,
+        quick_editor,
         scan,
         splice,
-        splice_values,
     )
 
     compiled: bool
@@ -82,12 +84,13 @@ else:
         with suppress(ImportError):
             from . import _scan as implementation
     compiled = implementation is not _scan_py
-    Forwarder, Reader = implementation.Forwarder, implementation.Reader
+    Forwarder, Looker = implementation.Forwarder, implementation.Looker
+    Reader = implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
     guarded_decoder, plain_events = implementation.guarded_decoder, implementation.plain_events
     scan, is_plain = implementation.scan, implementation.is_plain
-    splice, splice_values = implementation.splice, implementation.splice_values
+    splice, quick_editor = implementation.splice, implementation.quick_editor
 
 
 def paths_of(struct_type: type[msgspec.Struct]) -> dict[Path, int]:

@@ -36,6 +36,7 @@ from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
 __all__ = [
     "UNREADABLE",
     "ChunkStream",
+    "Declining",
     "Family",
     "Intake",
     "Observer",
@@ -226,17 +227,28 @@ class Intake(Generic[M]):
         return self._splitter.close()
 
 
-class _Declining:
-    """A taker that takes nothing."""
+class Declining(Generic[M]):
+    """A taker that leaves everything to its caller."""
 
-    ready = False
+    def __init__(self, nothing: M) -> None:
+        """Take what stands for nothing."""
+        self.ready = False
+        self._nothing = nothing
 
-    def feed(self, _data: object) -> None:
-        """Leave it all."""
+    def feed(self, _data: object) -> M | None:
+        """Leave a read."""
+        return None
 
-    def rest(self) -> tuple[list[Any], int]:
-        """Return that nothing was made."""
-        return [], 0
+    def rest(self) -> tuple[M, int]:
+        """Return that nothing was made of it."""
+        return deepcopy(self._nothing), 0
+
+    def forward(self, _whole: bytes, begin: int) -> tuple[M, int]:
+        """Leave what begins there."""
+        return self._nothing, begin
+
+    def learn(self, *_: object) -> None:
+        """Learn nothing."""
 
 
 class ChunkStream(Generic[C]):
@@ -258,7 +270,7 @@ class ChunkStream(Generic[C]):
         self._reader: Reader | None = None
         if self._decode is dialect.decode:
             self._reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
-        self._intake: Intake[list[Any]] = Intake(self._reader or _Declining(), max_event_size)
+        self._intake: Intake[list[Any]] = Intake(self._reader or Declining([]), max_event_size)
         self._take_quickly = self._intake.take
         self._beginning = b""  # of a stream that has had no event yet
 

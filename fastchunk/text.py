@@ -2,8 +2,8 @@ r"""Text that spans events: rules that replace, stop and split it, whatever the 
 
 In:  the pieces of a stream's texts, as they come.
 Out: what may leave now; the rest once it is decided, or at the end of the text.
-Cost: where nothing is held and nothing changes, one compiled search a rule in the piece. What is
-held is looked at again when more comes; it is never longer than the longest match.
+Cost: where nothing is held and nothing changes, one compiled search in the piece for each rule.
+What is held is looked at again when more comes; it is never longer than the longest match.
 
 What comes out of a channel, joined, is the rule applied to the channel's whole text, for every way
 to cut it. What is held back is the longest end of the text that more text could still make part of
@@ -55,10 +55,11 @@ class Replace:
     those in the whole text. What was put in is not looked at again. The arguments of tool calls
     are JSON, as the model writes it, and only read when `channels` names "arguments".
 
-    `longest`, in characters, is computed; a pattern that can match more than what is given is
-    refused. So is one whose matches cannot be told while the text grows, with a `ValueError` that
-    says why: one without bounds, that may match nothing, that asks for the text's end, looks
-    around for more than one character, or refers back to a group.
+    `longest` is the length of the longest match, in characters. It need not be given; where more
+    can match, the rule is refused with a `ValueError`. So is, with the reason, a pattern whose
+    matches cannot be told while the text grows: one that has no bound, may match nothing, asks for
+    the end of the text, looks around for anything but one character, or refers back to a group.
+    A pattern costs what `re` takes for it; one that drives `re` to try everything does so here.
 
     >>> Filter([Replace(re.compile(r"(\d{4})-\d{4}"), r"\1-****")]).feed("1234-5678.")
     '1234-****.'
@@ -144,6 +145,7 @@ class TextFilter(Protocol):
 
 
 Rule: TypeAlias = Replace | Stop | Split | Callable[[], TextFilter]
+"""A rule of this module, or what makes one of the user's own for each channel."""
 
 
 def _checked_strings(strings: Iterable[str]) -> set[str]:
@@ -305,7 +307,7 @@ class _Splitting(_Step):
         return pieces
 
 
-class _OfTheUser(_Step):
+class _UserStep(_Step):
     def __init__(self, make: Callable[[], TextFilter], channel: Channel) -> None:
         self._make = make
         self._made: TextFilter | None = None
@@ -364,7 +366,7 @@ def _reader(rule: Rule) -> _Reader:
             "a rule is a Replace, a Stop, a Split, or a callable that makes an object with feed "
             f"and close for each channel, not {type(rule).__name__}"
         )
-    return _checked_channels(getattr(rule, "channels", _PROSE)), partial(_OfTheUser, rule)
+    return _checked_channels(getattr(rule, "channels", _PROSE)), partial(_UserStep, rule)
 
 
 class Chain:
@@ -372,6 +374,7 @@ class Chain:
 
     def __init__(self, readers: list[_Reader]) -> None:
         self._readers = readers
+        self._last = len(readers) - 1
         # The steps that a channel's text takes, each with the number of its rule.
         self._steps: dict[Channel, list[tuple[int, _Step]]] = {}
         self.stopped: str | None = None
@@ -439,6 +442,9 @@ class Chain:
         if not goes_on:
             self.stopped = step.stopped
             self._drop_content_before(number)
+        if number == self._last:
+            leaving += pieces
+            return goes_on
         for channel, piece in pieces:
             if not self._send(channel, piece, number, leaving):
                 return False

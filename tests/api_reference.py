@@ -47,8 +47,14 @@ _SECTIONS = {
     "fastchunk": "The names that most programs need.",
     "fastchunk.models": "Ray Serve's response model. `fastchunk.decode` is its `decode`.",
     "fastchunk.wire": "What any server sends. An absent field is `UNSET`, a null is `None`.",
+    "fastchunk.text": "Rules for text that spans events. [Their page](text.md) explains them.",
+    "fastchunk.completions": "Legacy completions, in three states.",
+    "fastchunk.messages": "Anthropic Messages, in three states.",
+    "fastchunk.responses": "OpenAI Responses, in three states.",
     "fastchunk.gateway": "Needs the extra `gateway`. [Its page](gateway.md) tells how to use it.",
     "fastchunk.gateway.ray_serve": "Needs the extra `ray`.",
+    "fastchunk.integrations.ray_serve_llm": "Needs `ray[llm]==2.46.0`. "
+    "[Where it fits](where-it-fits.md#ray-serve) has an application that uses it.",
 }
 _DOCS = {"__version__": "The version of fastchunk that is imported."}
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fastchunk import Relay, _scan_py, compiled, scan
+from fastchunk.stream import Declining
 
 SCANNERS = ("compiled", "pure") if compiled else ("pure",)
 """Those that there are: the compiled one may not have been built."""
@@ -22,8 +23,8 @@ _USERS = [
     for name in "edit merge producer relay rewrite sse stream".split()
 ]
 _NAMES = (
-    *("Forwarder", "Reader", "Table"),
-    *("cut_plain", "is_plain", "plain_events", "scan", "splice", "splice_values"),
+    *("Forwarder", "Looker", "Reader", "Table"),
+    *("cut_plain", "is_plain", "plain_events", "scan", "splice"),
 )
 
 
@@ -59,16 +60,8 @@ def _replacements(module: ModuleType) -> dict[str, Any]:
     return found
 
 
-class _Declining:
-    """A reader that leaves everything to the exact way."""
-
-    def __init__(self, *_: object) -> None:
-        self.read = lambda _: None
-
-
 def exact_relay(**options: Any) -> Relay:
     """Return a relay that decodes every event by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Relay, "_new_forwarder", lambda *_: None)
-        patch.setattr("fastchunk.relay.Reader", _Declining)
+        patch.setattr(Relay, "_new_taker", lambda *_: Declining(b""))
         return Relay(**options)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+AWKWARD = 20_000
+"""How many bytes of a recorded stream are read by threes: the long ones go on as they begin."""
+
 
 def recorded() -> list[Path]:
     """List the recorded streams; none where the variable is not set."""

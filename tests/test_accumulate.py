@@ -22,7 +22,9 @@ HEADING = {"id": "c", "object": "chat.completion.chunk", "created": 5, "model": 
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
-def _accumulated(chunks: list[Json], family: Any = wire) -> Accumulator:
+def _accumulated(
+    chunks: list[Json], family: Any = wire
+) -> Accumulator[wire.ChatCompletionResponse]:
     made = Accumulator()
     for chunk in chunks:
         made.add(family.decode(json.dumps(chunk)))
@@ -30,7 +32,8 @@ def _accumulated(chunks: list[Json], family: Any = wire) -> Accumulator:
 
 
 def _answer(*chunks: Json) -> wire.ChatCompletionResponse:
-    return _accumulated(list(chunks)).result()
+    answer: wire.ChatCompletionResponse = _accumulated(list(chunks)).result()
+    return answer
 
 
 def _choice(delta: Any = UNSET, **fields: Any) -> Json:

@@ -128,16 +128,6 @@ def test_a_chunk_can_be_pickled_and_copied() -> None:
     assert pickle.loads(pickle.dumps(chunk)) == chunk == copy.deepcopy(chunk)
 
 
-def test_the_facts_are_those_of_chat() -> None:
-    facts = completions.decode_facts(
-        MIDDLE.replace(b'"finish_reason":null', b'"finish_reason":"x"')
-    )
-    assert isinstance(facts, completions.Facts)
-    assert facts.object == "text_completion"
-    assert facts.choices
-    assert facts.choices[0].finish_reason == "x"
-
-
 def test_mutated_documents_are_invalid_or_taken() -> None:
     rng = random.Random(13)
     fragments = [b'"', b"{", b"}", b"[", b"]", b",", b":", b"null", b"NaN", b"1e999", b"\xc3", b"9"]

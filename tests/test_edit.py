@@ -293,3 +293,38 @@ def test_a_value_that_changes_the_changes_as_it_is_encoded() -> None:
         del changes[name]
     changes["k"] = value
     assert edit(b'{"a":1}', changes) == b'{"a":1,"k":{"x":1}}'
+
+
+# --- thousands of changes -----------------------------------------------------------------------
+
+
+def _calls_to_edit(items: int) -> int:
+    """Count the functions that are called to change something in so many items of a document."""
+    data = json.dumps({"items": [{"text": "x", "n": 1.0} for _ in range(items)]}).encode()
+    changes = {f"/items/{number}/text": "y" for number in range(items)}
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    before = table_of.cache_info()
+    sys.setprofile(count)
+    try:
+        edited = edit(data, changes)
+    finally:
+        sys.setprofile(None)
+    assert edited == data.replace(b'"x"', b'"y"')
+    assert table_of.cache_info() == before  # nobody makes the same thousands of changes again
+    return calls
+
+
+def test_thousands_of_changes_cost_as_much_each_as_hundreds() -> None:
+    assert _calls_to_edit(4000) < 11 * _calls_to_edit(400)
+
+
+@pytest.mark.parametrize("other", ["/7", "7", "/7/a/b"])
+def test_thousands_of_changes_are_in_conflict_as_two_are(other: str) -> None:
+    changes = {f"/{number}/a": 1 for number in range(100)}
+    with pytest.raises(ValueError, match=f"'{other}' changes what another change"):
+        edit(b"{}", {**changes, other: 2})

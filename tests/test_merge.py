@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from fastchunk import DROP, ChunkStream, InvalidChunk, Relay, edit, wire
+from fastchunk import (
+    DROP,
+    ChunkStream,
+    InvalidChunk,
+    Relay,
+    completions,
+    edit,
+    messages,
+    wire,
+)
 from fastchunk.merge import lists_of, merge
 from fastchunk.sse import EventDecoder
 from tests.streams import recorded
@@ -491,3 +500,23 @@ def test_a_learned_stream_changes_as_any_other(path: str, value: Any) -> None:
     for _ in range(3):
         (left,) = EventDecoder().feed(relay.feed(_events(event)[0]))
         assert left.data == expected
+
+
+# --- other families -----------------------------------------------------------------------------
+
+
+def test_an_event_without_choices_that_is_returned_as_it_came_leaves_untouched() -> None:
+    block = b'data: {"type":"message_start","message":{"model":"m","content":[]}}\n\n'
+    assert Relay(messages, on_chunk=lambda event: event).feed(block) == block
+
+
+def test_a_completions_choices_keep_what_their_structs_do_not_know() -> None:
+    def change(chunk: Any) -> Any:
+        first, second = chunk.choices
+        first.text = "a"
+        chunk.choices = [second, first]
+        return chunk
+
+    came = b'data: {"choices":[{"index":0,"text":"x","k":1.0},{"index":1,"text":"y","l":2.00}]}\n\n'
+    left = b'data: {"choices":[{"index":1,"text":"y","l":2.00},{"index":0,"text":"a","k":1.0}]}\n\n'
+    assert Relay(completions, on_chunk=change).feed(came) == left

@@ -75,6 +75,38 @@ def test_what_more_text_may_change_is_undecided(written: str, text: str) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("a{1,2}", (1, UNDECIDED)),
+        ("a{1,2}?", (1, 2)),
+        ("ab{0,2}?", (1, 2)),
+        ("a(?:bc)?", (1, UNDECIDED)),
+        ("a(?:bc)??", (1, 2)),
+        ("a|ab", (1, 2)),
+        ("ab|a", (1, UNDECIDED)),
+        ("aa|a", (1, UNDECIDED)),
+        (r"a\b", (1, UNDECIDED)),
+        ("a(?!b)", (1, UNDECIDED)),
+        ("(?<=-)a", (1, 2)),
+        (r"\ba", (1, 2)),
+        ("(?<!-)a", (2, UNDECIDED)),
+        ("[a-]{2}", (0, 2)),
+        ("-a", (0, 2)),
+        ("-b", (2, UNDECIDED)),
+    ],
+)
+def test_a_match_is_settled_as_soon_as_it_can_be(written: str, found: tuple[int, int]) -> None:
+    assert BoundedPattern(re.compile(written)).find("-a", 0) == found
+
+
+def test_a_pattern_that_contradicts_itself_is_found_out_one_character_later() -> None:
+    """The character behind a boundary or a look-around is only known when it is there."""
+    pattern = BoundedPattern(re.compile(r"a\bb"))
+    assert pattern.find("a", 0) == (0, UNDECIDED)
+    assert pattern.find("ab", 0) == (2, UNDECIDED)
+
+
 @pytest.mark.parametrize("written", LOOKING_AROUND)
 @given(text=st.text(ALPHABET, max_size=5))
 def test_what_is_around_is_waited_for_no_longer_than_it_decides(written: str, text: str) -> None:

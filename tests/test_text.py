@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +14,20 @@ from hypothesis import strategies as st
 
 import fastchunk
 from fastchunk import wire
-from fastchunk.text import Chain, Channel, Filter, Piece, Replace, Rule, Rules, Split, Stop
+from fastchunk.text import Channel, Filter, Piece, Replace, Rule, Rules, Split, Stop
 
 from .streams import recorded
 from .text_cases import (
     CARD,
     CASES,
     LETTERS,
+    Late,
     all_cuts,
+    chained,
     cut_off,
     cuts,
     filtered,
+    joined,
     pattern_spans,
     pieces,
     replaced,
@@ -48,36 +52,6 @@ SOME_PATTERNS = (
     "c{1,2}?a",
     "^[ab]|bc",
 )
-
-
-class Late:
-    """A rule of a user's own: gives each character only when the next one has come, in capitals."""
-
-    def __init__(self) -> None:
-        self.waiting = ""
-
-    def feed(self, piece: str) -> str:
-        text = self.waiting + piece
-        self.waiting = text[-1]
-        return text[:-1].upper()
-
-    def close(self) -> str:
-        return self.waiting.upper() + "."
-
-
-def joined(leaving: Iterable[Piece]) -> dict[Channel, str]:
-    """Join the pieces of each channel."""
-    found: dict[Channel, str] = {}
-    for channel, piece in leaving:
-        assert piece
-        found[channel] = found.get(channel, "") + piece
-    return found
-
-
-def chained(rules: Iterable[Rule], fed: Iterable[Piece]) -> dict[Channel, str]:
-    chain = Rules(rules).start()
-    leaving = [piece for channel, text in fed for piece in chain.feed(channel, text)]
-    return joined([*leaving, *chain.close()])
 
 
 # The law: what comes out, joined, is the rule applied to the whole text.
@@ -258,6 +232,28 @@ def test_what_nobody_changes_is_the_very_piece() -> None:
         assert not chain.holds(CONTENT)
 
 
+def test_what_was_held_is_not_taken_for_the_piece_that_equals_it() -> None:
+    first, second = ("".join(["x", "y"]) for _ in range(2))
+    for rule in (Replace("xyxyz", "#"), lambda: Filter([Replace("xyxyz", "#")])):
+        chain = Rules([rule]).start()
+        assert chain.feed(CONTENT, first + second) == []
+        (left,) = chain.feed(CONTENT, second)
+        assert left == (CONTENT, second)
+        assert left[1] is not second
+
+
+def test_of_what_has_left_one_character_is_kept() -> None:
+    lengths = []
+
+    def put(match: re.Match[str]) -> str:
+        lengths.append(len(match.string))
+        return "#"
+
+    stream = Filter([Replace(re.compile(r"\bab\b"), put)])
+    assert "".join(map(stream.feed, ["ab "] * 100)) == "# " * 100
+    assert max(lengths) <= 5
+
+
 @pytest.mark.parametrize("rule", [Replace("ab", "#"), Split("a", "b"), Late])
 def test_a_channel_that_no_rule_reads_passes(rule: Rule) -> None:
     chain = Rules([rule, Stop("ab")]).start()
@@ -332,6 +328,17 @@ def test_a_stop_releases_what_was_held_before_it() -> None:
     assert not chain.holds(CONTENT)
 
 
+def test_what_was_moved_behind_a_stop_does_not_leave() -> None:
+    rules: list[Rule] = [Split("<t>", "</t>"), Stop("||")]
+    for cut in all_cuts("a||<t>b</"):
+        assert chained(rules, [(CONTENT, piece) for piece in cut]) == {CONTENT: "a"}
+
+
+def test_a_stop_does_not_wait_for_a_longer_string() -> None:
+    stream = Filter([Stop("abc", "ab")])
+    assert (stream.feed("xab"), stream.stopped) == ("x", True)
+
+
 def test_the_stop_that_comes_first_in_the_text_counts() -> None:
     chain = Rules([Stop("d", finish_reason="late"), Stop("b", "cx", finish_reason="early")]).start()
     assert chain.feed(CONTENT, "abcd") == [(CONTENT, "a")]
@@ -367,6 +374,7 @@ def test_a_users_rule_is_made_for_each_channel_that_has_a_text() -> None:
     assert chain.feed(ARGUMENTS, "bc") == [(ARGUMENTS, "bc")]
     assert chain.holds(REASONING)
     assert joined(chain.close()) == {REASONING: "C."}
+    assert chain.close() == []
     assert len(made) == 1
 
 
@@ -455,31 +463,17 @@ def test_a_limit_that_is_no_less_than_the_longest_is_taken() -> None:
 # Real texts.
 
 
-@pytest.fixture(scope="module")
-def deltas() -> list[list[str]]:
-    """Take the contents of recorded streams as they were cut."""
-    found = []
-    for stream in recorded():
-        chunks = fastchunk.ChunkStream(wire).feed(stream.read_bytes())
-        choices = [choice for chunk in chunks for choice in chunk.choices or ()]
-        contents = [choice.delta.content for choice in choices if choice.delta]
-        found.append([content for content in contents if content and isinstance(content, str)])
-    return found
-
-
-def test_recorded_texts_in_their_real_cuts(deltas: list[list[str]]) -> None:
-    for cut in deltas:
-        whole = "".join(cut)
-        # What is looked for lies across the real cuts.
-        across = {(a + b)[-6:] for a, b in pairwise(cut)} or {"none"}
-        assert filtered([Replace(across, "[#]")], cut) == replaced(
-            whole, string_spans(across)(whole), "[#]"
-        )
-        pattern = re.compile(r"\b\w{3,5} (?:[a-z]{2}|\W{1,2})(?!\w)")
-        assert filtered([Replace(pattern, "[#]")], cut) == pattern.sub("[#]", whole)
-        some = min(across)
-        assert filtered([Stop(some)], cut) == cut_off(whole, [some])
-
-
-def test_a_chain_is_started_by_rules() -> None:
-    assert isinstance(Rules(iter([Stop("a")])).start(), Chain)
+@pytest.mark.parametrize("path", recorded(), ids=lambda path: path.stem)
+def test_a_recorded_text_in_its_real_cuts(path: Path) -> None:
+    chunks = fastchunk.ChunkStream(wire).feed(path.read_bytes())
+    deltas = [choice.delta for chunk in chunks for choice in chunk.choices or ()]
+    contents = [delta.content for delta in deltas if delta]
+    cut = [content for content in contents if isinstance(content, str)]
+    whole = "".join(cut)
+    # What is looked for lies across the real cuts.
+    across = {(one + other)[-6:] for one, other in pairwise(cut)} - {""} or {"none"}
+    spans = string_spans(across)(whole)
+    assert filtered([Replace(across, "[#]")], cut) == replaced(whole, spans, "[#]")
+    assert filtered([Stop(min(across))], cut) == cut_off(whole, [min(across)])
+    words = re.compile(r"\b\w{3,5} (?:[a-z]{2}|\W{1,2})(?!\w)")
+    assert filtered([Replace(words, "[#]")], cut) == words.sub("[#]", whole)

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from fastchunk.text import Filter, Replace, Rule, Split, Stop
+from fastchunk.text import Channel, Filter, Piece, Replace, Rule, Rules, Split, Stop
 
 Spans = list[tuple[int, int]]
 LETTERS = "abc"
-BRIEF = 6  # characters of a text for which all continuations can be tried
 
 
 class Case(NamedTuple):
@@ -89,6 +88,7 @@ CASES = {
     "pattern-zero-times": Case(pattern("ab{0}c"), "ac abc", "# abc"),
     "pattern-template": Case(pattern(r"(\d)-(?P<n>\d)", r"\2+\g<n>+\1"), "1-2", "2+2+1"),
     "pattern-group-without-match": Case(pattern("(a)|b", r"[\1]"), "ab", "[a][]"),
+    "pattern-group-when-the-text-ends": Case(pattern("(a)b?", r"[\1]"), "ca", "c[a]"),
     "pattern-group-repeated": Case(pattern("(?:(a)|(b)){2}c", r"[\1\2]"), "abc", "[ab]"),
     "pattern-ignorecase": Case(pattern("stra\u00dfe", flags=re.IGNORECASE), "STRA\u1e9eE", "#"),
     "pattern-flag-inside": Case(pattern("a(?i:b)c"), "aBc ABc", "# ABc"),
@@ -139,6 +139,21 @@ CASES = {
 }
 
 
+class Late:
+    """A rule of a user's own: gives each character only when the next one has come, in capitals."""
+
+    def __init__(self) -> None:
+        self.waiting = ""
+
+    def feed(self, piece: str) -> str:
+        text = self.waiting + piece
+        self.waiting = text[-1]
+        return text[:-1].upper()
+
+    def close(self) -> str:
+        return self.waiting.upper() + "."
+
+
 def cut(text: str, *places: int) -> list[str]:
     """Cut a text at places."""
     return [text[begin:end] for begin, end in pairwise((0, *sorted(places), len(text)))]
@@ -159,6 +174,22 @@ def filtered(rules: Iterable[Rule], pieces: Iterable[str]) -> str:
     """Feed a text in pieces to a filter."""
     stream = Filter(rules)
     return "".join(map(stream.feed, pieces)) + stream.close()
+
+
+def joined(leaving: Iterable[Piece]) -> dict[Channel, str]:
+    """Join the pieces of each channel."""
+    found: dict[Channel, str] = {}
+    for channel, piece in leaving:
+        assert piece
+        found[channel] = found.get(channel, "") + piece
+    return found
+
+
+def chained(rules: Iterable[Rule], fed: Iterable[Piece]) -> dict[Channel, str]:
+    """Feed pieces to a chain; return what leaves on each channel."""
+    chain = Rules(rules).start()
+    leaving = [piece for channel, text in fed for piece in chain.feed(channel, text)]
+    return joined([*leaving, *chain.close()])
 
 
 def string_spans(strings: Iterable[str]) -> Callable[[str], Spans]:

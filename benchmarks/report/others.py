@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from benchmarks import imports
 from benchmarks.figures import Results
 from benchmarks.job import PURE
-from benchmarks.jobs import answers, edits, families, framing, iterate, producer
+from benchmarks.jobs import answers, edits, families, framing, iterate, producer, ray_serve
 from benchmarks.jobs.peers import DICTS, MODEL_CLASS, ROUTER
 from benchmarks.streams import CUTS, TEXT
 
@@ -49,11 +49,13 @@ def _edits(results: Results) -> str:
 def after_chunks(results: Results) -> Iterable[str]:
     """Return the sections that follow those on single chunks."""
     produced = columns(results, producer.PRODUCE, ROUTER)
+    served = columns(results, ray_serve.STREAM, ray_serve.RAY)
     accumulated = columns(results, answers.ACCUMULATE, iterate.LITELLM, per="chunk")
     return (
         _edits(results),
         section("### The two families", *_families(results)),
         section("### Producer: a text to an event", produced),
+        section("## In Ray Serve: an engine's response to an event, through pickle", served),
         section("## Accumulate: a stream's chunks to the whole answer", accumulated),
         _memory(results),
         _imports(results),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from ._output import CANNOT_LISTEN, print_message
+from ._redact import read_rules
 
 __all__ = ["check_port", "parse_aliases", "run"]
 
@@ -36,7 +38,13 @@ def check_port(port: int) -> int:
 
 
 def run(
-    upstream: str | None, options: dict[str, Any], *, demo: bool, host: str, **where: Any
+    upstream: str | None,
+    options: dict[str, Any],
+    *,
+    demo: bool,
+    redact: Path | None,
+    host: str,
+    **where: Any,
 ) -> None:
     """Run the gateway with `options`, which are fields of its `Settings`."""
     if demo == (upstream is not None):
@@ -51,8 +59,12 @@ def run(
         settings = with_keys(settings)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    # What has to be redacted must not get past unread.
+    checks: dict[str, Any] = {}
+    if redact is not None:
+        checks = {"text": read_rules(redact), "on_invalid": "raise"}
     _check_host(host)
-    serve(settings, demo=demo, host=host, **where)
+    serve(settings, demo=demo, host=host, **checks, **where)
 
 
 def _check_host(host: str) -> None:

@@ -92,6 +92,15 @@ finish.
 [bold]Examples[/]
   fastchunk gateway --demo
   fastchunk gateway --upstream http://127.0.0.1:8001 --alias fast=llama-3.1-8b
+  fastchunk gateway --upstream http://127.0.0.1:8001 --redact secrets.txt
+
+[bold]The file of --redact[/] has a rule a line. It is found however the upstream cuts the text into
+events; what cannot be checked is withheld:
+  Project Falcon              a string, replaced by \\[redacted]
+  Project Falcon => a plane   a string, and what replaces it
+  /sk-\\w{20,64}/              a pattern in the syntax of Python's re
+  /falcon/i => a plane        a pattern that ignores case; other flags are a, m, s, x
+  # a comment
 
 [bold]Keys[/] come from the environment, because lists of processes show the command line:
   FASTCHUNK_UPSTREAM_KEY  is sent to the upstream, instead of the client's key

@@ -181,6 +181,14 @@ def gateway(  # noqa: PLR0913, PLR0917
             help="Ask for usage in every request; remove it for clients that did not ask.",
         ),
     ] = False,
+    redact: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            readable=False,
+            help="Replace in every answer what FILE lists; see above.",
+        ),
+    ] = None,
     connect_timeout: Annotated[
         float,
         typer.Option(metavar="SECONDS", help="How long connecting to the upstream may take."),
@@ -198,7 +206,7 @@ def gateway(  # noqa: PLR0913, PLR0917
     ] = 15,
     max_streams: Annotated[
         int,
-        typer.Option(metavar="COUNT", help="How many chat completions may be open at once."),
+        typer.Option(metavar="COUNT", help="How many answers may be open at once."),
     ] = 1000,
     max_event_size: Annotated[
         int, typer.Option(metavar="BYTES", help="The largest event of a stream.")
@@ -228,4 +236,12 @@ def gateway(  # noqa: PLR0913, PLR0917
         "max_request_size": max_request_size,
         "shutdown_timeout": shutdown_timeout,
     }
-    _gateway.run(upstream, options, demo=demo, host=host, port=port, log_level=log_level.value)
+    _gateway.run(
+        upstream,
+        options,
+        demo=demo,
+        redact=redact,
+        host=host,
+        port=port,
+        log_level=log_level.value,
+    )

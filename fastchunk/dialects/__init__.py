@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +24,10 @@ def dialect_of(family: Any) -> Dialect:
     """
     if not callable(getattr(family, "decode", None)):
         raise TypeError(f"family must be a module with a decode function, not {family!r}")
-    name = _MODULES.get(getattr(family, "__name__", ""), "chat")
+    return _load(_MODULES.get(getattr(family, "__name__", ""), "chat"))
+
+
+@cache
+def _load(name: str) -> Dialect:
     dialect: Dialect = import_module(f".{name}", __name__).DIALECT
     return dialect

@@ -79,9 +79,9 @@ _PLACES: dict[type, tuple[str, Channel]] = {
 
 def _texts(event: Any, with_arguments: bool) -> list[Text]:
     if isinstance(event, messages.ContentBlockDeltaEvent):
-        return _part_texts(event.index, event.delta, ("delta",), with_arguments)
+        return _part_texts(_voice(event), event.delta, ("delta",), with_arguments)
     if isinstance(event, messages.ContentBlockStartEvent):
-        return _part_texts(event.index, event.content_block, ("content_block",), with_arguments)
+        return _part_texts(_voice(event), event.content_block, ("content_block",), with_arguments)
     if isinstance(event, messages.UnknownEvent):
         return list(leaves_below(None, _CONTENT, json.decode(event.data), ()))
     if isinstance(event, messages.MessageStartEvent) and isinstance(
@@ -95,6 +95,11 @@ def _texts(event: Any, with_arguments: bool) -> list[Text]:
     return []
 
 
+def _voice(event: Any) -> Hashable:
+    """Return a block's index; what a server sends in the place of one tells no blocks apart."""
+    return event.index if type(event.index) is int else None
+
+
 def _part_texts(voice: Hashable, part: Any, place: Place, with_arguments: bool) -> list[Text]:
     """List the texts of a block, or of its delta; what is of an unknown type has whole ones."""
     if type(part) in _PLACES:
@@ -103,8 +108,9 @@ def _part_texts(voice: Hashable, part: Any, place: Place, with_arguments: bool) 
         if channel is _ARGUMENTS and not with_arguments:
             return []
         return list(texts_below(voice, channel, value, (*place, key)))
-    if isinstance(part, Raw):
-        return list(leaves_below(voice, _CONTENT, json.decode(part), place))
+    if isinstance(part, Raw | dict):  # parsed, where a message has it
+        value = json.decode(part) if isinstance(part, Raw) else part
+        return list(leaves_below(voice, _CONTENT, value, place))
     if isinstance(part, messages.CitationsDelta) and isinstance(part.citation, Raw):
         citation = json.decode(part.citation)
         return list(leaves_below(voice, _CONTENT, citation, (*place, "citation")))
@@ -134,7 +140,7 @@ def _block_texts(index: int, block: dict[str, Any], with_arguments: bool) -> Ite
 
 
 def _ended(event: Any) -> list[Hashable]:
-    return [event.index] if isinstance(event, messages.ContentBlockStopEvent) else []
+    return [_voice(event)] if isinstance(event, messages.ContentBlockStopEvent) else []
 
 
 def _copies(_event: Any, _text: Text) -> Edits:

@@ -6,7 +6,8 @@ Cost: a look at a delta; an event that spells out what deltas have said is parse
 
 A text is a part of an item of the output, the summary of a reasoning, or a call's arguments. What
 has said it in pieces is followed by three or four events that spell it out once more: each of them
-is a whole text.
+is a whole text. An event of an unknown type has texts, too: if it is called a delta, a piece of
+one, and else whole ones.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Any, Final, NamedTuple, get_args
 from msgspec import UNSET, Raw, json, structs
 
 from fastchunk import responses
-from fastchunk.codec import encode
-from fastchunk.dialect import Dialect, Edits, Place, Script, Text, leaves_below, texts_below
+from fastchunk.dialect import NAMES, Dialect, Edits, Place, Script, Text, leaves_below, texts_below
 from fastchunk.edit import DROP, edit, pointer
 from fastchunk.scan import Tally
 from fastchunk.text import Channel
@@ -114,8 +114,13 @@ _PARTS: dict[type, str] = {
 
 
 def _voice(event: Any, piece: _Piece) -> Hashable:
-    part = getattr(event, piece.part) if piece.part else None
-    return event.output_index, piece.channel[0], piece.part, part
+    part = _number(getattr(event, piece.part)) if piece.part else None
+    return _number(event.output_index), piece.channel[0], piece.part, part
+
+
+def _number(index: Any) -> int | None:
+    """Return an index; what a server sends in the place of one tells no texts apart."""
+    return index if type(index) is int else None
 
 
 def _texts(event: Any, with_arguments: bool) -> list[Text]:
@@ -123,9 +128,7 @@ def _texts(event: Any, with_arguments: bool) -> list[Text]:
     if piece is not None:
         if piece.channel is _ARGUMENTS and not with_arguments:
             return []
-        value, voice = getattr(event, piece.key), _voice(event, piece)
-        place = (piece.key,)
-        return list(texts_below(voice, piece.channel, value, place, is_whole=piece.ends))
+        return _own_texts(event, piece)
     if type(event) in _PARTS:
         key = _PARTS[type(event)]
         said = getattr(event, key)
@@ -135,8 +138,39 @@ def _texts(event: Any, with_arguments: bool) -> list[Text]:
         place = ("response",)
         return _response_texts(response, place, with_arguments)
     if isinstance(event, responses.UnknownEvent):
-        return _whole_texts(json.decode(event.data), (), with_arguments)
+        return _unknown_texts(str(event.type), json.decode(event.data), with_arguments)
     return []
+
+
+def _own_texts(event: Any, piece: _Piece) -> list[Text]:
+    value, voice = getattr(event, piece.key), _voice(event, piece)
+    found = list(texts_below(voice, piece.channel, value, (piece.key,), is_whole=piece.ends))
+    if getattr(event, "logprobs", UNSET) in _NO_TOKENS:
+        return found
+    return [structs.replace(text, tokens=("logprobs",)) for text in found]
+
+
+_NO_TOKENS = (UNSET, Raw(b"[]"), Raw(b"null"))
+
+
+def _unknown_texts(kind: str, event: dict[str, Any], with_arguments: bool) -> list[Text]:
+    """List the texts of an event of an unknown type: a piece of one, if it is called a delta."""
+    if kind.endswith(".audio.delta"):
+        return []  # a sound, encoded
+    if not (kind.endswith(".delta") and isinstance(event.get("delta"), str)):
+        return _whole_texts(event, (), with_arguments)
+    channel = _channel_of(kind, _CONTENT)
+    if channel is _ARGUMENTS and not with_arguments:
+        return []
+    tokens = ("logprobs",) if event.get("logprobs") else None
+    voice = _unknown_voice(kind, event)
+    return [Text(voice, channel, event["delta"], ("delta",), tokens=tokens)]
+
+
+def _unknown_voice(kind: str, event: dict[str, Any]) -> Hashable:
+    """Tell a text from others by what its events are called, and by all their indices."""
+    indices = [(key, _number(value)) for key, value in event.items() if key.endswith("_index")]
+    return kind.rpartition(".")[0], *sorted(indices)
 
 
 def _response_texts(response: Any, place: Place, with_arguments: bool) -> list[Text]:
@@ -149,30 +183,54 @@ def _response_texts(response: Any, place: Place, with_arguments: bool) -> list[T
     ]
 
 
-_CHANNELS = {"refusal": _REFUSAL, "reasoning": _REASONING, "summary": _REASONING}
+_LABELS = NAMES.union(
+    "logprobs obfuscation tools phase execution namespace server_label size quality background "
+    "output_format".split()
+)
+"""The keys of what is no text: what the API says of an item or of its tokens, and what the client
+or a server of tools has said."""
+_CHANNELS = {
+    "refusal": _REFUSAL,
+    **dict.fromkeys(("reasoning", "summary"), _REASONING),
+    **dict.fromkeys(("arguments", "input", "code", "action", "operation"), _ARGUMENTS),
+    **dict.fromkeys(("output", "outputs", "results"), _CONTENT),
+}
+"""What the keys say of the texts below them."""
 
 
 def _whole_texts(value: Any, place: Place, with_arguments: bool) -> list[Text]:
     """List the texts of an item, of a part, or of what is of an unknown type."""
     found = []
-    for text in leaves_below(None, _CONTENT, value, place):
-        channel = _channel_at(value, text.place[len(place) :])
+    for text in leaves_below(None, _CONTENT, value, place, but=_LABELS):
+        channel, tokens = _look_up(value, text.place, len(place))
         if with_arguments or channel is not _ARGUMENTS:
-            found.append(structs.replace(text, channel=channel))
+            found.append(structs.replace(text, channel=channel, tokens=tokens))
     return found
 
 
-def _channel_at(value: Any, place: Place) -> Channel:
-    """Tell the channel of a text in an item by the keys and the types on the way to it."""
-    channel = _CONTENT
-    for step in place:
-        if isinstance(value, dict) and "reasoning" in str(value.get("type")):
-            channel = _REASONING
-        if step in ("arguments", "input", "code", "action"):
-            return _ARGUMENTS
-        channel = _CHANNELS.get(str(step), channel)
+def _look_up(value: Any, place: Place, begin: int) -> tuple[Channel, Place | None]:
+    """Tell the channel of a text by the types and the keys on the way to it; find its tokens.
+
+    The way begins at the value, and that at a step of the place. What comes last on it counts.
+    """
+    channel, tokens = _CONTENT, None
+    for at in range(begin, len(place)):
+        step = place[at]
+        if isinstance(value, dict):
+            channel = _channel_of(str(value.get("type")), channel)
+            channel = _CHANNELS.get(str(step), channel)
+            tokens = (*place[:at], "logprobs") if value.get("logprobs") else None
         value = value[step]
-    return channel
+    return channel, tokens
+
+
+def _channel_of(kind: str, known: Channel) -> Channel:
+    """Tell a channel by the type of an event, an item or a part; by default, what is known."""
+    if "reasoning" in kind or kind == "summary_text":
+        return _REASONING
+    if "_call" in kind:
+        return _CONTENT if "_output" in kind else _ARGUMENTS
+    return known
 
 
 def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
@@ -181,29 +239,27 @@ def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
 
 def _ended(event: Any) -> list[Hashable]:
     piece = _PIECES.get(type(event))
-    return [_voice(event, piece)] if piece is not None and piece.ends else []
+    if piece is not None:
+        return [_voice(event, piece)] if piece.ends else []
+    if isinstance(event, responses.UnknownEvent) and str(event.type).endswith(".done"):
+        return [_unknown_voice(str(event.type), json.decode(event.data))]
+    return []
 
 
 def _copies(event: Any, text: Text) -> Edits:
-    """Empty the tokens beside a text, which clients expect to be there, and drop the padding."""
-    edits: Edits = {}
-    if getattr(event, "obfuscation", UNSET) is not UNSET:
+    """Empty the tokens of a text, which clients expect to be there, and drop the padding."""
+    edits: Edits = {} if text.tokens is None else {text.tokens: []}
+    is_unknown = isinstance(event, responses.UnknownEvent)
+    if is_unknown or getattr(event, "obfuscation", UNSET) is not UNSET:
         edits["obfuscation",] = DROP
-    beside = (*text.place[:-1], "logprobs")
-    document = event if isinstance(event, dict) else json.decode(encode(event))
-    for step in text.place[:-1]:
-        document = document[step]
-    if isinstance(document, dict) and document.get("logprobs"):
-        edits[beside] = []
     return edits
 
 
 def _make(data: bytes, text: Text, _channel: Channel, value: str) -> tuple[str, bytes]:
-    made = edit(data, {pointer(text.place): value, "obfuscation": DROP})
-    event = responses.decode(made)
-    if getattr(event, "logprobs", UNSET) is not UNSET:
-        made = edit(made, {"logprobs": []})
-    return str(event.type), made
+    changes = {pointer(text.place): value, "obfuscation": DROP}
+    if text.tokens is not None:
+        changes[pointer(text.tokens)] = []
+    return str(responses.decode(data).type), edit(data, changes)
 
 
 _SILENT = frozenset(

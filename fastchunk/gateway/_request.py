@@ -1,8 +1,8 @@
-"""A client's request for a chat completion, and what the gateway changes in it.
+"""A client's request to a model, and what the gateway changes in it.
 
 In:  the request's body, and the settings.
-Out: the body to send upstream, and what its answer needs: the model's name to write into it, and
-whether to strip the usage.
+Out: the body to send upstream, and what its answer needs: the model's name to write into it,
+whether to strip the usage, and whether somebody waits for it.
 
 What needs no change stays byte for byte. A body that is not a JSON object is sent as it is: the
 upstream rejects it better than the gateway could. A body that needs a change, but that only a
@@ -22,11 +22,11 @@ from fastchunk import InvalidChunk, edit
 from ._failure import Failure
 from .settings import Settings
 
-__all__ = ["CompletionRequest", "rename_model", "rewrite"]
+__all__ = ["ModelRequest", "rename_model", "rewrite"]
 
 
-class CompletionRequest(NamedTuple):
-    """A request for a chat completion as it is sent upstream, and what its answer needs."""
+class ModelRequest(NamedTuple):
+    """A request to a model as it is sent upstream, and what its answer needs."""
 
     body: bytes
     model: str | None = None
@@ -34,6 +34,8 @@ class CompletionRequest(NamedTuple):
     strip_usage: bool = False
     stream: bool | None = None
     """Whether it asks for a stream; None if the body cannot be read."""
+    awaits_usage: bool = True
+    """Whether the client or the gateway asks for the usage of a stream, or may have."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -54,29 +56,38 @@ _decode = msgspec.json.Decoder(_Body).decode
 _decode_named = msgspec.json.Decoder(_Named).decode
 
 
-def rewrite(body: bytes, settings: Settings) -> CompletionRequest:
+def rewrite(body: bytes, settings: Settings, *, asks_for_usage: bool) -> ModelRequest:
     """Replace an alias by the upstream's name of the model, and ask for the usage if need be.
 
-    Raises `Failure` for a body that needs a change and cannot be edited.
+    `asks_for_usage`: whether a stream of this API has its usage only if it is asked for. Raises
+    `Failure` for a body that needs a change and cannot be edited.
     """
     try:
         asked = _read(body)
     except _UNREADABLE:
-        return CompletionRequest(body)
+        return ModelRequest(body)
     changes: dict[str, Any] = {}
     alias = None
     if isinstance(asked.model, str) and asked.model in settings.aliases:
         alias = asked.model
         changes["model"] = settings.aliases[alias]
     stream = asked.stream is True
-    usage = _usage_change(asked.stream_options) if settings.strip_usage and stream else {}
+    usage = {}
+    if settings.strip_usage and asks_for_usage and stream:
+        usage = _usage_change(asked.stream_options)
     changes |= usage
     try:
         body = edit(body, changes) if changes else body
     except InvalidChunk as error:
         text = "the request has to be changed for this model, but it is not strict JSON"
         raise Failure(400, "invalid_request", text) from error
-    return CompletionRequest(body, alias, strip_usage=bool(usage), stream=stream)
+    return ModelRequest(
+        body,
+        alias,
+        strip_usage=bool(usage),
+        stream=stream,
+        awaits_usage=bool(usage) or _asks_for_usage(asked.stream_options),
+    )
 
 
 def _read(body: bytes) -> _Body:
@@ -92,9 +103,13 @@ def _usage_change(options: Any) -> dict[str, Any]:
     """Return the change that asks for the usage; {} if the client asks, or sends nonsense."""
     if options is None:
         return {"stream_options": {"include_usage": True}}
-    if isinstance(options, dict) and not options.get("include_usage"):
+    if isinstance(options, dict) and not _asks_for_usage(options):
         return {"/stream_options/include_usage": True}
     return {}
+
+
+def _asks_for_usage(options: Any) -> bool:
+    return isinstance(options, dict) and bool(options.get("include_usage"))
 
 
 def rename_model(body: bytes, model: str) -> bytes:

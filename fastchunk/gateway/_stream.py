@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import aiohttp
 from starlette.types import Message, Send
 
-from fastchunk import EventTooLarge
+from fastchunk import DONE, EventTooLarge, InvalidChunk, format_event
 from fastchunk.sse import BOM, blocks
 
+from ._apis import Api
 from ._failure import Failure
 from ._upstream import READ_ERRORS, explain_read_error, response_headers
 
@@ -28,7 +29,7 @@ __all__ = ["RelayLike", "Stream", "forward", "read_answer", "response_start"]
 
 log = logging.getLogger("fastchunk.gateway")
 
-_KEEP_ALIVE = b": keep-alive\n\n"
+_END = format_event(DONE)
 
 
 class RelayLike(Protocol):
@@ -79,8 +80,15 @@ async def read_answer(response: aiohttp.ClientResponse, limit: int) -> bytes:
 class Stream:
     """Relays the events of one answer, and ends the client's stream properly whatever happens."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, relay: RelayLike, send: Send, *, keep_alive: float
+    def __init__(  # noqa: PLR0913
+        self,
+        response: aiohttp.ClientResponse,
+        relay: RelayLike,
+        send: Send,
+        *,
+        api: Api,
+        keep_alive: float,
+        may_stop: bool,
     ) -> None:
         self.failure: Failure | None = None
         """Why the stream did not end as it should have."""
@@ -89,7 +97,10 @@ class Stream:
         self._response = response
         self._relay = relay
         self._send = send
+        self._api = api
         self._loop = asyncio.get_running_loop()
+        self._may_stop = may_stop  # whether nobody waits for what comes after the relay's stop
+        self._has_stopped = False
         # Silence is noticed at the second check at the latest, and no read has to set a timer.
         self._check_interval = keep_alive / 2
         self._silent = True  # nothing was written since the last check
@@ -134,6 +145,9 @@ class Stream:
                     self._writing, self._silent = True, False
                     await send({"type": "http.response.body", "body": out, "more_body": True})
                     self._writing = False
+                if self._may_stop and self._is_stopped():
+                    self._has_stopped = True
+                    return
         except READ_ERRORS as error:
             self.failure = self.failure or explain_read_error(error)
 
@@ -144,6 +158,11 @@ class Stream:
         # A byte order mark counts only at the stream's start, and a comment has taken that place.
         return out.removeprefix(BOM) if self._commented else out
 
+    def _is_stopped(self) -> bool:
+        """Tell whether the relay has ended the answer, and the upstream has not."""
+        relay = self._relay
+        return getattr(relay, "stopped", False) and not getattr(relay, "done", False)
+
     def _finish(self) -> bytes:
         """Close the relay; return the last bytes of the answer, an error event if it failed."""
         relay: Any = self._relay
@@ -152,17 +171,19 @@ class Stream:
             rest = relay.close()
         except Exception as error:  # noqa: BLE001
             self.failure = self.failure or _explain_relay_error(error)
+        if self.failure is None and self._has_stopped:
+            return _only_blocks(rest) + _END
         if self.failure is None and getattr(relay, "truncated", False):
             message = "the upstream's answer stops before it is complete"
             self.failure = Failure(502, "upstream_truncated", message)
         if self.failure is None:
             return rest
         log.warning("a stream was broken off: %s", self.failure)
-        # Half an event would swallow the error event that follows it.
-        if b"".join(blocks(rest)) != rest:
-            rest = b""
+        rest = _only_blocks(rest)
         # After `[DONE]` the client has the whole answer, and reads no further.
-        return rest if getattr(relay, "done", False) else rest + self.failure.event()
+        return (
+            rest if getattr(relay, "done", False) else rest + self.failure.event(self._api.errors)
+        )
 
     def _check_silence(self) -> None:
         """Send a comment if nothing was written since the last check; schedule the next one."""
@@ -174,14 +195,21 @@ class Stream:
     async def _send_comment(self) -> None:
         self._commented = True
         with suppress(OSError):  # the client has disconnected: the next write will find out
-            await self._send(_body(_KEEP_ALIVE))
+            await self._send(_body(self._api.keep_alive))
         self._comment = None
+
+
+def _only_blocks(rest: bytes) -> bytes:
+    """Return the last output of a relay, unless half an event would swallow the one behind it."""
+    return rest if b"".join(blocks(rest)) == rest else b""
 
 
 def _explain_relay_error(error: Exception) -> Failure:
     """Turn an exception of the relay into the failure to report: the upstream's, or a hook's."""
     if isinstance(error, EventTooLarge):
         return Failure(502, "event_too_large", f"the upstream sent too much: {error}")
+    if isinstance(error, InvalidChunk):
+        return Failure(502, "event_withheld", "the upstream sent an event that cannot be checked")
     log.error("the relay failed", exc_info=error)
     return Failure(500, "relay_failed", "the gateway failed while it relayed the answer")
 

@@ -49,6 +49,7 @@ _HOP_BY_HOP = frozenset(
 # The HTTP client and the server write these themselves.
 _OWN_TO_REQUESTS = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"accept-encoding"}
 _OWN_TO_RESPONSES = _HOP_BY_HOP | {b"date", b"server"}
+_KEYS = frozenset({b"authorization", b"x-api-key"})
 _DECODED_CODINGS = frozenset({"gzip", "deflate", "br", "zstd"})
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -200,15 +201,16 @@ def request_target(scope: Scope) -> str:
     return f"{path}?{query}" if query else path
 
 
-def request_headers(headers: Headers, settings: Settings) -> list[tuple[str, str]]:
+def request_headers(headers: Headers, settings: Settings, target: str) -> list[tuple[str, str]]:
     """Choose the header fields to send upstream, in their order, duplicates included.
 
+    The upstream's key takes the place of the client's, or the place that is usual for the target.
     Raises `Failure` for a field that two servers could read in two ways.
     """
     headers = list(headers)
     own = _OWN_TO_REQUESTS | _names_in_connection(headers)
     if settings.upstream_key is not None or settings.client_key is not None:
-        own |= {b"authorization"}
+        own |= _KEYS
     chosen = []
     for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
@@ -223,7 +225,12 @@ def request_headers(headers: Headers, settings: Settings) -> list[tuple[str, str
                 message = f"the header field {name.decode()} is not UTF-8"
                 raise Failure(400, "invalid_header", message) from error
     if settings.upstream_key is not None:
-        chosen.append(("authorization", f"Bearer {settings.upstream_key}"))
+        sent = _KEYS.intersection(name.lower() for name, _ in headers)
+        is_messages = target.startswith("/v1/messages")
+        if sent == {b"x-api-key"} or (is_messages and not sent):
+            chosen.append(("x-api-key", settings.upstream_key))
+        else:
+            chosen.append(("authorization", f"Bearer {settings.upstream_key}"))
     # The relay reads the answer: a compressed one would only have to be decompressed first.
     return [*chosen, ("accept-encoding", "identity")]
 

@@ -1,27 +1,21 @@
 r"""An upstream to try the gateway with: it needs no model and no network.
 
-In:  requests for chat completions, as any client sends them.
+In:  requests to `/v1/chat/completions`, `/v1/completions`, `/v1/messages` and `/v1/responses`, as
+any client sends them.
 Out: generated answers: reasoning and text, or a tool call where the request has `tools`; logprobs
 and usage where it asks for them. `max_tokens` is the number of words in the text.
 Cost: the events of equal requests are written once; after that, an answer costs its writes.
 
 It is as strict as vLLM, which answers with status 400 if the content type is not
-`application/json`, the body is not JSON, or `messages` is missing; a missing `model` is fine.
-
-    >>> written = events(Plan(model="demo", words=2))
-    >>> len(written)  # the role, reasoning, two words, the finish reason, [DONE]
-    6
-    >>> written[-1]
-    b'data: [DONE]\n\n'
+`application/json`, the body is not JSON, or what the API requires is missing; a missing `model` is
+fine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -31,94 +25,144 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from fastchunk import Accumulator, StreamEncoder, edit, encode, iter_chunks, wire
-
+from . import _demo_answers as answers
 from ._client import ClientDisconnected, read_body, until_disconnect, while_connected
-from ._failure import Failure
+from ._demo_answers import MODEL, Plan
+from ._failure import MESSAGES, OPENAI, ErrorShape, Failure
 
-__all__ = ["MODEL", "Plan", "answer", "create_app", "events"]
+__all__ = ["create_app"]
 
-MODEL = "demo"
-"""The model that `/v1/models` lists; any other name is served as well."""
-
-_ID = "chatcmpl-demo"
-_REASONING = "The user wants to see a stream."
-_TEXT = (
-    "Every word of this answer is an event of its own. It was written by a demonstration, not by "
-    "a model, and has come through the gateway as the very bytes that were sent. "
-).split(" ")[:-1]
-_PROMPT_TOKENS = 8
 _MAX_WORDS = 100_000
 _MAX_REQUEST_SIZE = 64 * 1024 * 1024
 _REQUEST_TIMEOUT = 60.0
 
 
+# --- what the demonstration reads of a request ---------------------------------------------------
+
+
+class _Common(Struct):
+    """The keys that requests to all APIs have."""
+
+    model: str | None = None
+    stream: bool | None = None
+
+
 class _Function(Struct, frozen=True):
     name: str = "function"
     parameters: Any = None
+    input_schema: Any = None
 
 
 class _Tool(Struct):
     function: _Function = _Function()
 
 
-class _Message(Struct):
-    role: str
-
-
 class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
-class _Body(Struct):
-    """The keys of a request that the demonstration reads."""
+class _Message(Struct):
+    role: str
+    content: Any = None
 
+
+class _ChatBody(_Common, kw_only=True):
     messages: list[_Message]
-    model: str | None = None
-    stream: bool | None = None
     stream_options: _StreamOptions | None = None
     tools: list[_Tool] | None = None
     logprobs: bool | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
 
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """All that the events of an answer depend on."""
-
-    model: str
-    words: int = len(_TEXT)
-    tool: str | None = None
-    """The name of the function to call instead of writing a text."""
-    arguments: str = "{}"
-    logprobs: bool = False
-    usage: bool = False
-
-    @classmethod
-    def of(cls, body: _Body) -> Plan:
-        """Plan the answer to a request."""
-        words = body.max_completion_tokens or body.max_tokens or len(_TEXT)
-        plan = cls(
-            model=body.model or MODEL,
-            words=min(max(words, 1), _MAX_WORDS),
-            logprobs=bool(body.logprobs),
-            usage=body.stream_options is not None and bool(body.stream_options.include_usage),
+    def plan(self) -> Plan:
+        plan = _plan(
+            self,
+            words=self.max_completion_tokens or self.max_tokens,
+            logprobs=bool(self.logprobs),
+            usage=bool(self.stream_options and self.stream_options.include_usage),
         )
-        has_result = bool(body.messages) and body.messages[-1].role == "tool"
-        if not body.tools or has_result:
+        has_result = bool(self.messages) and self.messages[-1].role == "tool"
+        if not self.tools or has_result:
             return plan
-        function = body.tools[0].function
-        schema = function.parameters if isinstance(function.parameters, dict) else {}
-        names = schema.get("properties")
-        made_up = dict.fromkeys(names if isinstance(names, dict) else {}, MODEL)
-        arguments = msgspec.json.encode(made_up).decode()
-        return msgspec.structs.replace(plan, tool=function.name, arguments=arguments)
+        function = self.tools[0].function
+        return _calling(plan, function, function.parameters)
 
-    @property
-    def text(self) -> list[str]:
-        """The words of the text, each with the space before it."""
-        words = itertools.islice(itertools.cycle(_TEXT), self.words)
-        return [word if n == 0 else f" {word}" for n, word in enumerate(words)]
+
+class _CompletionBody(_Common, kw_only=True):
+    prompt: Any
+    stream_options: _StreamOptions | None = None
+    max_tokens: int | None = None
+
+    def plan(self) -> Plan:
+        usage = bool(self.stream_options and self.stream_options.include_usage)
+        return _plan(self, words=self.max_tokens, usage=usage)
+
+
+class _MessageBody(_Common, kw_only=True):
+    messages: list[_Message]
+    max_tokens: int
+    tools: list[_Function] | None = None
+
+    def plan(self) -> Plan:
+        plan = _plan(self, words=self.max_tokens)
+        last = self.messages[-1].content if self.messages else None
+        if not self.tools or _has_item(last, "tool_result"):
+            return plan
+        return _calling(plan, self.tools[0], self.tools[0].input_schema)
+
+
+class _ResponseBody(_Common, kw_only=True):
+    input: Any
+    tools: list[_Function] | None = None
+    max_output_tokens: int | None = None
+
+    def plan(self) -> Plan:
+        plan = _plan(self, words=self.max_output_tokens)
+        if not self.tools or _has_item(self.input, "function_call_output"):
+            return plan
+        return _calling(plan, self.tools[0], self.tools[0].parameters)
+
+
+_Body: TypeAlias = _ChatBody | _CompletionBody | _MessageBody | _ResponseBody
+
+
+def _plan(body: _Common, *, words: int | None, logprobs: bool = False, usage: bool = False) -> Plan:
+    plan = Plan(model=body.model or MODEL, logprobs=logprobs, usage=usage)
+    if not words:
+        return plan
+    return msgspec.structs.replace(plan, words=min(max(words, 1), _MAX_WORDS))
+
+
+def _calling(plan: Plan, function: _Function, schema: Any) -> Plan:
+    """Call a function in place of a text, with made-up arguments."""
+    names = schema.get("properties") if isinstance(schema, dict) else None
+    made_up = dict.fromkeys(names if isinstance(names, dict) else {}, MODEL)
+    arguments = msgspec.json.encode(made_up).decode()
+    return msgspec.structs.replace(plan, tool=function.name, arguments=arguments)
+
+
+def _has_item(content: Any, kind: str) -> bool:
+    """Tell whether the result of a tool is among the last things that were said."""
+    items = content if isinstance(content, list) else []
+    return any(isinstance(item, dict) and item.get("type") == kind for item in items)
+
+
+# --- the application -----------------------------------------------------------------------------
+
+
+class _Api(NamedTuple):
+    path: str
+    body: type[_Body]
+    events: answers.Events
+    errors: ErrorShape = OPENAI
+
+
+_APIS = (
+    _Api("/v1/chat/completions", _ChatBody, answers.chat_events),
+    _Api("/v1/completions", _CompletionBody, answers.completion_events),
+    _Api("/v1/messages", _MessageBody, answers.message_events, MESSAGES),
+    _Api("/v1/responses", _ResponseBody, answers.response_events),
+)
 
 
 def create_app(*, events_per_second: float = 20.0, events_per_write: int = 1) -> Starlette:
@@ -127,37 +171,43 @@ def create_app(*, events_per_second: float = 20.0, events_per_write: int = 1) ->
     `events_per_second` is the pace of each stream, 0 for full speed; `events_per_write` is how many
     events each write holds.
     """
-    completions = _Completions(events_per_second, events_per_write)
+    pause = events_per_write / events_per_second if events_per_second else 0.0
     return Starlette(
         routes=[
             Route("/v1/models", _list_models),
-            Route("/v1/chat/completions", completions, methods=["POST"]),
+            *(
+                Route(api.path, _Answers(api, pause, events_per_write), methods=["POST"])
+                for api in _APIS
+            ),
         ]
     )
 
 
-class _Completions:
-    """Answers requests for chat completions."""
+class _Answers:
+    """Answers the requests to one API."""
 
-    def __init__(self, events_per_second: float, events_per_write: int) -> None:
-        self._pause = events_per_write / events_per_second if events_per_second else 0.0
+    def __init__(self, api: _Api, pause: float, events_per_write: int) -> None:
+        self._api = api
+        self._pause = pause
         self._events_per_write = events_per_write
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             _check_content_type(scope)
-            body = _decode(await read_body(receive, _MAX_REQUEST_SIZE, _REQUEST_TIMEOUT))
-            plan = Plan.of(body)
+            data = await read_body(receive, _MAX_REQUEST_SIZE, _REQUEST_TIMEOUT)
+            body = _decode(data, self._api.body)
+            plan = body.plan()
             if body.stream:
-                writes = _writes(plan, self._events_per_write)
+                writes = _writes(self._api.events, plan, self._events_per_write)
                 # Without the watch, an answer would go on to nobody, and hold a shutdown up.
                 await while_connected(self._stream(writes, send), until_disconnect(receive))
             else:
-                await _json_response(encode(answer(plan)))(scope, receive, send)
+                answer = answers.answer(plan, self._api.events)
+                await _json_response(answer)(scope, receive, send)
         except (ClientDisconnected, OSError):
             pass  # nobody is there to answer
         except Failure as failure:
-            await failure.response()(scope, receive, send)
+            await failure.response(self._api.errors)(scope, receive, send)
 
     async def _stream(self, writes: list[bytes], send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
@@ -180,56 +230,17 @@ def _check_content_type(scope: Scope) -> None:
         raise Failure(400, "unsupported_media_type", text)
 
 
-def _decode(data: bytes) -> _Body:
+def _decode(data: bytes, body: type[_Body]) -> _Body:
     try:
-        return msgspec.json.decode(data, type=_Body)
+        return msgspec.json.decode(data, type=body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Failure(400, "invalid_request", str(error)) from error
 
 
 @lru_cache(maxsize=8)
-def events(plan: Plan) -> list[bytes]:
-    """Write the events of a streamed answer."""
-    encoder = StreamEncoder(wire, model=plan.model, id=_ID)
-    written = [encoder.role("assistant"), encoder.reasoning(_REASONING)]
-    if plan.tool is not None:
-        written.append(encoder.tool_call(0, id="call_demo", name=plan.tool, arguments=""))
-        half = len(plan.arguments) // 2
-        pieces = plan.arguments[:half], plan.arguments[half:]
-        written += [encoder.tool_call(0, arguments=piece) for piece in pieces]
-        written.append(encoder.finish("tool_calls"))
-    else:
-        for word in plan.text:
-            event = encoder.content(word)
-            written.append(_with_logprobs(event, word) if plan.logprobs else event)
-        written.append(encoder.finish("stop"))
-    if plan.usage:
-        completion_tokens = plan.words if plan.tool is None else 2
-        usage = encoder.usage(prompt_tokens=_PROMPT_TOKENS, completion_tokens=completion_tokens)
-        written.append(usage)
-    return [*written, encoder.done()]
-
-
-def answer(plan: Plan) -> wire.ChatCompletionResponse:
-    """Build the answer that is not streamed: what the streamed one adds up to, and the usage."""
-    accumulator = Accumulator()
-    for chunk in iter_chunks(events(msgspec.structs.replace(plan, usage=True))):
-        accumulator.add(chunk)
-    built = accumulator.result()
-    built.created = int(time.time())  # the events may have been written some time ago
-    return built
-
-
-@lru_cache(maxsize=8)
-def _writes(plan: Plan, size: int) -> list[bytes]:
+def _writes(events: answers.Events, plan: Plan, size: int) -> list[bytes]:
     written = events(plan)
     return [b"".join(written[n : n + size]) for n in range(0, len(written), size)]
-
-
-def _with_logprobs(event: bytes, word: str) -> bytes:
-    token = {"token": word, "logprob": -0.25, "bytes": list(word.encode())}
-    logprobs = {"content": [{**token, "top_logprobs": [token]}]}
-    return b"data: %b\n\n" % edit(event[6:-2], {"/choices/0/logprobs": logprobs})
 
 
 async def _list_models(_: Request) -> Response:

@@ -33,22 +33,28 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.streams_open: Gauge = Gauge(
             "fastchunk_gateway_streams_open",
-            "Chat completions that are being answered",
+            "Requests to models that are being answered",
+            ["route"],
             registry=self._registry,
         )
         self.requests: Counter = self._counter(
             "requests", "Requests by route and status", "route", "status"
         )
-        self.events: Counter = self._counter("events", "Events of streams that have ended")
-        self.chunks: Counter = self._counter("chunks", "Chunks among them")
-        self.invalid: Counter = self._counter("invalid_events", "Events that could not be decoded")
-        self.received: Counter = self._counter("received_bytes", "Bytes of streams that have ended")
+        self.events: Counter = self._counter("events", "Events of streams that have ended", "route")
+        self.chunks: Counter = self._counter("chunks", "Chunks among them", "route")
+        self.invalid: Counter = self._counter(
+            "invalid_events", "Events that could not be decoded", "route"
+        )
+        self.received: Counter = self._counter(
+            "received_bytes", "Bytes of streams that have ended", "route"
+        )
         self.failures: Counter = self._counter(
             "upstream_errors", "Answers that the upstream failed to give, by kind", "kind"
         )
         self.first_event: Histogram = Histogram(
             "fastchunk_gateway_first_event_seconds",
             "Time from a request to the first event of its answer",
+            ["route"],
             buckets=_SECONDS,
             registry=self._registry,
         )

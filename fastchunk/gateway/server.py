@@ -15,9 +15,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -26,9 +27,13 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fastchunk.relay import OnInvalid, Reasoning
+from fastchunk.text import Rule
+
 from . import demo as demonstration
 from ._failure import Failure
-from .app import Gateway, MakeRelay, OnAnswer, create_app
+from ._gateway import Gateway
+from .app import MakeRelay, OnAnswer, create_app
 from .settings import Settings, with_keys
 
 __all__ = ["running", "serve"]
@@ -53,6 +58,9 @@ def serve(  # noqa: PLR0913
     host: str = "127.0.0.1",
     port: int = 8000,
     demo: bool = False,
+    text: Iterable[Rule] = (),
+    reasoning: Reasoning | None = None,
+    on_invalid: OnInvalid = "pass",
     relay: MakeRelay | None = None,
     on_answer: OnAnswer | None = None,
     log_level: str = "info",
@@ -60,21 +68,23 @@ def serve(  # noqa: PLR0913
     """Run the gateway until SIGTERM or SIGINT stops it; then return.
 
     `settings` are all options, or the upstream's URL alone; or an application that `create_app` has
-    made, which has its own `relay` and `on_answer`. With `demo`, a built-in upstream answers,
-    whatever `upstream` says.
+    made from its own `text`, `relay` and so on. With `demo`, a built-in upstream answers, whatever
+    `upstream` says. The arguments from `text` to `on_answer` are those of `create_app`.
 
     Keys that the settings do not hold come from the environment, see `with_keys`. After a signal,
     open streams may finish, for up to `shutdown_timeout`; a second SIGINT ends them at once.
 
     Raises `TypeError` for arguments that contradict each other, `ValueError` for a bad key in the
-    environment, `SystemExit` if it cannot listen, after it has logged why.
+    environment, `SystemExit` if it cannot listen, after it has logged why; and what `create_app`
+    raises.
     """
+    text = list(text)
     if isinstance(settings, Starlette):
         gateway = getattr(settings.state, "gateway", None)
         if not isinstance(gateway, Gateway):
             raise TypeError("serve runs applications of create_app only; uvicorn runs any")
-        if demo or relay or on_answer:
-            raise TypeError("an application has its upstream, relay and on_answer from create_app")
+        if demo or text or reasoning or on_invalid != "pass" or relay or on_answer:
+            raise TypeError("an application has its upstream and its checks from create_app")
         gateway.settings = with_keys(gateway.settings)
         _run(settings, gateway.settings.upstream, host, port, log_level)
         return
@@ -85,13 +95,19 @@ def serve(  # noqa: PLR0913
     if isinstance(settings, str):
         settings = Settings(upstream=settings)
     settings = with_keys(settings)
+    make = partial(
+        create_app,
+        text=text,
+        reasoning=reasoning,
+        on_invalid=on_invalid,
+        relay=relay,
+        on_answer=on_answer,
+    )
     if not demo:
-        app = create_app(settings, relay=relay, on_answer=on_answer)
-        _run(app, settings.upstream, host, port, log_level)
+        _run(make(settings), settings.upstream, host, port, log_level)
         return
     with running(demonstration.create_app()) as url:
-        app = create_app(replace(settings, upstream=url), relay=relay, on_answer=on_answer)
-        _run(app, "the demonstration", host, port, log_level)
+        _run(make(replace(settings, upstream=url)), "the demonstration", host, port, log_level)
 
 
 def _run(app: Starlette, upstream: str, host: str, port: int, log_level: str) -> None:

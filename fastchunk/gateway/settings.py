@@ -41,30 +41,32 @@ class Settings:
     """The server's base URL, without the `/v1` at its end."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """The name of a model that clients use, and the upstream's name for it. The gateway replaces
-    them in chat completions: one in the request, the other in the answer."""
+    one in the request, and the other in the answer."""
     strip_usage: bool = False
-    """Ask the upstream for the usage of every streamed answer, and remove it for clients that did
-    not ask for it."""
+    """Ask the upstream for the usage of every stream of chat or completions, and remove it for
+    clients that did not ask for it. Messages and Responses always have it."""
     upstream_key: str | None = field(default=None, repr=False)
     """The key that the gateway sends to the upstream, in place of the client's."""
     client_key: str | None = field(default=None, repr=False)
-    """The key that clients must send; the gateway never passes it on. Without it everybody is let
-    in, and the client's own key is passed on unless there is an `upstream_key`."""
+    """The key that clients must send, in `Authorization` or `x-api-key`; the gateway never passes
+    it on. Without it everybody is let in, and the client's own key is passed on unless there is an
+    `upstream_key`."""
     connect_timeout: float = 10.0
     """How long connecting to the upstream may take."""
     read_timeout: float = 600.0
     """How long the upstream may be silent, before its answer or in the middle of it."""
     request_timeout: float = 60.0
-    """How long a client may be silent while it sends a request for a chat completion."""
+    """How long a client may be silent while it sends a request to a model."""
     keep_alive: float = 15.0
-    """Once a stream has begun, the client is sent a comment after at most this much silence."""
+    """Once a stream has begun, the client is sent a comment after at most this much silence; for
+    Messages, a `ping`."""
     max_streams: int = 1000
-    """How many chat completions may be open at once, streamed or not."""
+    """How many answers of models may be open at once, streamed or not."""
     max_event_size: int = MAX_EVENT_SIZE
     """The largest event of a stream; also the largest unstreamed answer that is changed or
     checked."""
     max_request_size: int = 64 * 1024 * 1024
-    """The largest request for a chat completion."""
+    """The largest request to a model."""
     shutdown_timeout: float = 30.0
     """How long open answers may take to finish after the server was told to stop."""
 

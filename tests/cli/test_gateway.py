@@ -7,6 +7,7 @@ import re
 import sys
 import urllib.request
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import fastchunk
 import fastchunk.gateway
 from fastchunk.gateway import Settings
+from fastchunk.text import Filter
 
 from .harness import KEYS, PATIENCE, process, run
 
@@ -27,6 +29,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, dict[str, An
     return calls
 
 
+STREAMED = b'{"model":"demo","messages":[],"stream":true}'
+UNSTREAMED = b'{"model":"demo","messages":[]}'
 Served = list[tuple[Settings, dict[str, Any]]]
 
 
@@ -115,8 +119,9 @@ def test_without_the_gateways_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "fastchunk.gateway" in result.output
 
 
-def test_the_real_gateway() -> None:
-    with process("gateway", "--demo", "--port", "0") as popen:
+def ask_the_real_gateway(*bodies: bytes, options: tuple[str, ...] = ()) -> list[bytes]:
+    """Run the demonstration; return its answers to requests."""
+    with process("gateway", "--demo", "--port", "0", *options) as popen:
         assert popen.stderr is not None
         log = b""
         while not (running := re.search(rb"running on (http://\S+)", log)):
@@ -124,12 +129,49 @@ def test_the_real_gateway() -> None:
             assert more, f"the log ended after {log!r}"
             log += more
         url = f"{running[1].decode()}/v1/chat/completions"
-        body = b'{"model":"demo","messages":[],"stream":true}'
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(url, body, headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
-            stream = response.read()
+        answers = []
+        for body in bodies:
+            request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
+                answers.append(response.read())
         popen.terminate()
         assert popen.wait(PATIENCE) == 0
+    return answers
+
+
+def test_the_real_gateway() -> None:
+    (stream,) = ask_the_real_gateway(STREAMED)
     assert "[answer] " in run("read", "-", data=stream).stdout
     assert run("check", "-", data=stream).exit_code == 0
+
+
+def test_the_real_gateway_redacts(tmp_path: Path) -> None:
+    path = tmp_path / "rules.txt"
+    path.write_text("this answer is => it is\n/EVENT of/i\n")
+    stream, answer = ask_the_real_gateway(STREAMED, UNSTREAMED, options=("--redact", str(path)))
+    redacted = "Every word of it is an [redacted] its own."
+    assert redacted in run("read", "-", data=stream).stdout
+    assert redacted in answer.decode()
+
+
+def test_what_is_to_be_redacted(served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "rules.txt"
+    path.write_text("a => b\n")
+    assert run("gateway", "--demo", "--redact", str(path)).exit_code == 0
+    options = served[0][1]
+    assert options["on_invalid"] == "raise"
+    assert Filter(options["text"]).feed("bad") == "bbd"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [("a\n/b*/", "rules.txt, line 2: the pattern repeats"), ("", "rules.txt: there is nothing")],
+)
+def test_what_cannot_be_redacted(lines: str, message: str, served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "rules.txt"
+    path.write_text(lines)
+    arguments = "gateway", "--demo", "--redact", str(path)
+    result = run(*arguments, env={"COLUMNS": "300"})
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not served

@@ -27,6 +27,9 @@ REQUEST: dict[str, Any] = {
 SSE = "content-type: text/event-stream"
 JSON = "content-type: application/json"
 
+CHECKS = ("text", "reasoning", "on_invalid", "relay", "on_answer")
+"""The arguments of `create_app` that are no settings."""
+
 _encoder = StreamEncoder(wire, model="m", id="c", created=1)
 EVENTS = [
     _encoder.role("assistant"),
@@ -190,10 +193,10 @@ def replying(*headers: str, body: bytes = b"", status: str = "200 OK") -> Iterat
 
 
 @contextmanager
-def gateway(url: str, *, relay: Any = None, on_answer: Any = None, **options: Any) -> Iterator[str]:
-    """Run a gateway; give its URL."""
-    app = create_app(Settings(upstream=url, **options), relay=relay, on_answer=on_answer)
-    with running(app) as own:
+def gateway(url: str, **options: Any) -> Iterator[str]:
+    """Run a gateway with options of `Settings` and of `create_app`; give its URL."""
+    checks = {name: options.pop(name) for name in CHECKS if name in options}
+    with running(create_app(Settings(upstream=url, **options), **checks)) as own:
         yield own
 
 
@@ -240,12 +243,14 @@ class Client(AbstractContextManager["Client"]):
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def ask(self, request: Any = REQUEST, **headers: str) -> None:
+    def ask(
+        self, request: Any = REQUEST, *, path: str = "/v1/chat/completions", **headers: str
+    ) -> None:
         body = json.dumps(request).encode()
         fields = {"host": "h", "connection": "close", "content-type": "application/json", **headers}
         lines = [f"{name}: {value}" for name, value in fields.items()]
         head = [
-            "POST /v1/chat/completions HTTP/1.1",
+            f"POST {path} HTTP/1.1",
             *lines,
             f"content-length: {len(body)}",
             "",
@@ -285,12 +290,11 @@ def unchunked(data: bytes) -> bytes:
 
 
 def metric(url: str, name: str, **labels: str) -> float:
-    """Read one metric; 0 if it is not there."""
+    """Read one metric, added up over the labels that are not given; 0 if it is not there."""
     page = httpx.get(f"{url}/metrics", timeout=PATIENCE).text
-    wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    name = f"fastchunk_gateway_{name}{f'{{{wanted}}}' if labels else ''}"
-    found = re.search(f"^{re.escape(name)} (.*)", page, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    wanted = {f'{key}="{value}"' for key, value in labels.items()}
+    samples = re.findall(rf"(?m)^fastchunk_gateway_{name}(?:{{(.*)}})? (.*)$", page)
+    return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
 
 
 def wait_for_metric(url: str, value: float, name: str, **labels: str) -> None:

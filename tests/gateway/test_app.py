@@ -527,7 +527,7 @@ def test_metrics() -> None:
     assert page.headers["content-type"].startswith("text/plain; version=")
     samples = [line.split()[0] for line in page.text.splitlines() if not line.startswith("#")]
     assert all(name.startswith("fastchunk_gateway_") for name in samples)
-    assert "fastchunk_gateway_chunks_total 6.0" in page.text
+    assert 'fastchunk_gateway_chunks_total{route="/v1/chat/completions"} 6.0' in page.text
 
 
 def test_two_applications_count_apart() -> None:
@@ -544,7 +544,7 @@ def test_two_applications_count_apart() -> None:
 def test_a_relay_of_ones_own_needs_no_counters() -> None:
     class Plain:
         def __init__(self, **options: Any) -> None:
-            assert options == {"set": None, "strip_usage": False, "max_event_size": 77}
+            assert options == {"model": None, "strip_usage": False, "max_event_size": 77}
 
         def feed(self, data: bytes) -> bytes:
             return data

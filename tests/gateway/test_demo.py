@@ -14,6 +14,7 @@ import pytest
 
 from fastchunk import Accumulator, ChunkStream, encode, iter_chunks, wire
 from fastchunk.gateway import demo
+from fastchunk.gateway._demo_answers import Plan
 from fastchunk.gateway.server import running
 
 from .harness import PATIENCE, Client, gateway
@@ -189,7 +190,7 @@ def test_the_pace_and_the_writes() -> None:
 
 
 def test_words_are_bounded() -> None:
-    assert len(demo.Plan(model="m", words=1).text) == 1
+    assert len(Plan(model="m", words=1).text) == 1
     with running(demo.create_app(events_per_second=0)) as url:
         for words, expected in ((-5, 1), (0, 34), (10**9, 100_000)):
             request = {"messages": [], "max_tokens": words}

@@ -203,7 +203,7 @@ def test_the_openai_client_says_what_to_do() -> None:
 
 def test_other_requests_pass_unchecked(guarded: Guarded) -> None:
     guarded.answer_with(JSON, body=BODY)
-    path = f"{guarded.url}/v1/completions"
+    path = f"{guarded.url}/v1/files"
     assert httpx.post(path, json={"prompt": "x"}, timeout=PATIENCE).content == BODY
 
 

@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 import fastchunk.gateway
 from fastchunk import Relay
 from fastchunk.gateway import Settings, create_app, serve, server
+from fastchunk.text import Stop
 
 from .harness import (
     ANSWER,
@@ -385,6 +386,10 @@ def test_an_application_is_served_as_it_was_made(
         ({"settings": create_app("http://h"), "demo": True}, "from create_app"),
         ({"settings": create_app("http://h"), "relay": Relay}, "from create_app"),
         ({"settings": create_app("http://h"), "on_answer": bytes}, "from create_app"),
+        ({"settings": create_app("http://h"), "text": [Stop("x")]}, "from create_app"),
+        ({"settings": create_app("http://h"), "reasoning": "both"}, "from create_app"),
+        ({"settings": create_app("http://h"), "on_invalid": "drop"}, "from create_app"),
+        ({"settings": "http://h", "text": ["x"]}, "a rule is a Replace"),
         ({"settings": "http://h", "on_answer": bytes}, "give a relay too"),
     ],
 )

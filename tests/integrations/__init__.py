@@ -1,0 +1,1 @@
+"""Drop-ins, each on the code that it is for."""
