@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastchunk import Relay
+from fastchunk import DROP, InvalidChunk, Relay, wire
+from fastchunk.dialect import Text
+from fastchunk.rewrite import Rewriter
 from fastchunk.text import Replace, Rule, Split, Stop
 from tests.chat_streams import (
     DONE,
@@ -587,3 +591,677 @@ def _but_texts(value: Any) -> Any:
     if isinstance(value, tuple):
         return [(key, _but_texts(item)) for key, item in value if key not in _CHANGED]
     return [_but_texts(item) for item in value] if isinstance(value, list) else value
+
+
+# --- in what, and when --------------------------------------------------------------------------
+
+
+def test_what_is_held_leaves_with_the_next_piece_and_silence_is_an_empty_text() -> None:
+    raw = stream(*(saying(0, "content", piece) for piece in ("a 41", "11", " 22", " b")))
+    left, _ = by_event(raw, text=RULES)
+    assert [texts(out).get((0, "content"), "") for out in left] == ["a ", "", "4111 22", " b", ""]
+    assert [len(events(out)) for out in left] == [1, 1, 1, 1, 0]
+
+
+def test_what_is_held_leaves_before_the_finish_reason_in_an_event_like_its_own() -> None:
+    held = saying(0, "content", "no. 4", usage={"prompt_tokens": 1}, x=1e400, created=7)
+    raw = stream(held.replace("Infinity", "1.50"), chunk(), finishing(0), DONE)
+    left, _ = by_event(raw, text=RULES)
+    made, finish = left[2].split(b"\n\n", 1)
+    assert made == (
+        b'data: {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": '
+        b'[{"index":0,"delta":{"content":"4"},"finish_reason":null}], "x": 1.50, "created": 7}'
+    )
+    assert finish == stream(finishing(0))
+
+
+def test_what_is_held_leaves_in_the_event_that_has_the_finish_reason_and_a_text() -> None:
+    raw = stream(saying(0, "content", "no. 4"), saying(0, "content", "11", "stop"))
+    assert events(by_event(raw, text=RULES)[0][1]) == events(
+        stream(saying(0, "content", "411", "stop"))
+    )
+
+
+def test_of_two_channels_each_gets_what_was_held_of_it() -> None:
+    raw = stream(
+        said_in(content="4", reasoning="41"),
+        said_in(refusal="411"),
+        chunk({"index": 0, "delta": {"reasoning": "11 1"}, "finish_reason": "stop"}),
+    )
+    out, _ = relayed(raw, text=RULES)
+    assert texts(out) == {
+        (0, "content"): "4",
+        (0, "reasoning"): "4111 1",
+        (0, "refusal"): "411",
+    }
+    assert events(out)[-1]["choices"][0]["finish_reason"] == "stop"
+    assert [list(event["choices"][0]["delta"]) for event in events(out)][2:] == [
+        ["reasoning", "content", "refusal"]
+    ]
+
+
+LIKE_THEIR_OWN: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"content": "4"}, {"content": "4"}),
+    ({"content": parts("4")}, {"content": "4"}),
+    (
+        thinking("4"),
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "4"}]}]},
+    ),
+    ({"reasoning": "4"}, {"reasoning": "4"}),
+    ({"reasoning_content": "4"}, {"reasoning_content": "4"}),
+    ({"reasoning": "4", "reasoning_content": "4"}, {"reasoning": "4", "reasoning_content": "4"}),
+    ({"reasoning_content": {"text": "4"}}, {"reasoning_content": "4"}),
+    ({"reasoning_details": details("4")}, {"reasoning_content": "4"}),
+    ({"refusal": "4"}, {"refusal": "4"}),
+    ({"audio": {"transcript": "4"}}, {"audio": {"transcript": "4"}}),
+    ({"function_call": {"name": "f", "arguments": "4"}}, {"function_call": {"arguments": "4"}}),
+    (
+        {"tool_calls": [{"index": 3, "id": "t", "function": {"name": "f", "arguments": "4"}}]},
+        {"tool_calls": [{"index": 3, "function": {"arguments": "4"}}]},
+    ),
+    (
+        {"tool_calls": [{"index": 3, "id": "t", "custom": {"name": "f", "input": "4"}}]},
+        {"tool_calls": [{"index": 3, "custom": {"input": "4"}}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("delta", "made"), LIKE_THEIR_OWN)
+def test_an_event_that_is_made_has_its_text_where_the_last_one_had_it(
+    delta: dict[str, Any], made: dict[str, Any]
+) -> None:
+    out, _ = relayed(stream(said_in(2, **delta), finishing(2)), text=REWRITTEN)
+    assert [event["choices"] for event in events(out)[1:]] == [
+        [{"index": 2, "delta": made, "finish_reason": None}],
+        [{"index": 2, "delta": {}, "finish_reason": "stop"}],
+    ]
+
+
+def test_a_text_beside_a_delta_is_made_beside_one() -> None:
+    out, _ = relayed(stream(beside(text="4"), finishing(0)), text=REWRITTEN)
+    assert events(out)[1]["choices"] == [
+        {"index": 0, "delta": {}, "finish_reason": None, "text": "4"}
+    ]
+
+
+COPIES = {
+    "logprobs": {"logprobs": {"content": [{"token": "4", "bytes": [52]}]}},
+    "token_ids": {"token_ids": [52]},
+}
+
+
+@pytest.mark.parametrize("key", COPIES)
+@pytest.mark.parametrize("piece", ["4", "no. 4", CARD])
+def test_what_spells_out_a_text_that_is_held_or_changed_is_removed(key: str, piece: str) -> None:
+    def said(text: str, **others: Any) -> str:
+        return chunk({"index": 0, "delta": {"content": text}, **COPIES[key]}, **others)
+
+    raw = stream(said("a"), said("b"), said(piece), said("x"), said("y"))
+    left = [json.loads(out[6:]) for out in by_event(raw, text=RULES)[0][:-1]]
+    has_copies = [key in event["choices"][0] for event in left]
+    assert has_copies == [True, True, False, piece == CARD, True]
+
+
+@pytest.mark.parametrize("pieces", [["4", "4", "4111 1111"], ["no", "4", "x"], ["44", "4", "4"]])
+def test_a_padding_is_gone_from_what_is_held_or_changed(pieces: list[str]) -> None:
+    paddings = {"obfuscation": "Yx8", "p": "abc"}
+    raw = stream(*(saying(0, "content", piece, **paddings) for piece in ["a", "b", *pieces]))
+    for out, block in zip(by_event(raw, text=RULES)[0], raw.split(b"\n\n"), strict=False):
+        assert out == block + b"\n\n" or (b"Yx8" not in out and b"abc" not in out)
+    assert CARD not in "".join(texts(relayed(raw, text=RULES)[0]).values())
+
+
+def test_events_in_which_nothing_is_changed_are_the_very_ones() -> None:
+    relay = Relay(text=RULES)
+    plain = stream(saying(0, "content", "a"))
+    relay.feed(plain)
+    for read in (plain, plain * 4, stream(saying(0, "content", "b", logprobs={"content": []}))):
+        assert relay.feed(read) is read
+
+
+def test_two_choices_are_two_texts() -> None:
+    raw = stream(saying(0, "content", "4111"), saying(1, "content", " 1111"))
+    out, _ = relayed(raw, text=RULES)
+    assert texts(out) == texts(raw)
+
+
+def test_two_tool_calls_are_two_texts() -> None:
+    raw = stream(called(0, "4111"), called(1, " 1111"), called(0, " 1111"))
+    out, _ = relayed(raw, text=REWRITTEN)
+    assert texts(out) == {(0, "arguments", 0): "[card]", (0, "arguments", 1): " 1111"}
+
+
+def test_content_and_reasoning_are_two_texts() -> None:
+    raw = stream(said_in(content="4111"), said_in(reasoning=" 1111"), said_in(content=" 1111"))
+    assert texts(relayed(raw, text=RULES)[0]) == {
+        (0, "content"): "[card]",
+        (0, "reasoning"): " 1111",
+    }
+
+
+def test_arguments_are_read_only_where_a_rule_names_them() -> None:
+    for datas in (
+        [called(0, CARD)],
+        [called(0, {"a": CARD})],
+        [called(0, CARD, "custom", "input")],
+    ):
+        raw = stream(*datas)
+        assert relayed(raw, text=RULES)[0] == raw
+    raw = stream(beside(message={"tool_calls": [{"id": CARD, "function": {"arguments": CARD}}]}))
+    assert relayed(raw, text=RULES)[0] == raw
+    assert (
+        relayed(raw, text=REWRITTEN)[0]
+        == raw[::-1].replace(CARD[::-1].encode(), b"]drac[", 1)[::-1]
+    )
+
+
+def test_what_is_no_text_is_not_read() -> None:
+    raw = stream(
+        *(said_in(**{key: value}) for key in ("role", "x") for value in (CARD, [CARD])),
+        said_in(reasoning_details=[{"type": "reasoning.encrypted", "data": CARD, "id": CARD}]),
+        said_in(reasoning_details=None, audio=None, tool_calls=[{"index": 0, "custom": None}]),
+        said_in(audio={"data": CARD}, tool_calls=[{"index": 0, "custom": CARD}]),
+        said_in(tool_calls=[{"index": 0}], function_call={"name": "f"}),
+        beside(message="none", text=7),
+        chunk({"index": 0}),
+        chunk({"index": 0, "delta": None}),
+        '{"choices":null}',
+    )
+    assert relayed(raw, text=REWRITTEN)[0] == raw
+
+
+UNSEEN = {
+    "another-key-of-a-part": said_in(content=[{"type": "text", "words": CARD}]),
+    "far-below-another-key": said_in(content=[{"type": "x", "words": [{"a": [CARD]}]}]),
+    "out-of-range": '{"choices":[{"delta":{"content":"4111 1111","reasoning_details":[1e999]}}]}',
+    "half-a-character": '{"choices":[{"delta":{"content":"4111 1111\\ud83d"}}]}',
+    "no-list": '{"choices":[{"delta":{"content":"4111 1111","tool_calls":1}}]}',
+    "too-deep": '{"x":%s,"choices":[{"delta":{"content":"4111 1111"}}]}'
+    % ("[" * 9000 + "]" * 9000),
+    "quite-deep": '{"x":%s,"choices":[{"delta":{"content":"4111 1111"}}]}'
+    % ("[" * 985 + "]" * 985),
+    "no-json": '{"choices":[{"delta":{"content":"4111 1111"}}]',
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_a_text_that_no_rule_sees_makes_an_event_undecodable(name: str) -> None:
+    raw = stream(saying(0, "content", "a 4"), UNSEEN[name], saying(0, "content", "11"), DONE)
+    passed, relay = relayed(raw, text=RULES)
+    assert relay.invalid == 1
+    assert stream(UNSEEN[name]) in passed
+    dropped, relay = relayed(raw, text=RULES, on_invalid="drop")
+    assert relay.invalid == 1
+    assert passed == dropped.replace(b"\n\n", b"\n\n" + stream(UNSEEN[name]), 1)
+    assert texts(dropped) == {(0, "content"): "a 411"}
+    failing = Relay(text=RULES, on_invalid="raise")
+    with pytest.raises(InvalidChunk):
+        failing.feed(raw)
+    assert failing.close() == stream(saying(0, "content", "a "))
+    with pytest.raises(InvalidChunk):
+        failing.feed(raw)
+
+
+def test_an_undecodable_event_that_is_whole_at_the_end_is_dropped_too() -> None:
+    for last in (UNSEEN["no-json"], UNSEEN["another-key-of-a-part"]):
+        raw = stream(saying(0, "content", "a"), last).rstrip(b"\n")
+        out, _ = relayed(raw, text=RULES, on_invalid="drop")
+        assert out == stream(saying(0, "content", "a"))
+
+
+def test_the_last_unterminated_block_is_read_or_withheld() -> None:
+    whole = stream(saying(0, "content", "4111"), saying(0, "content", " 1111"))
+    out, relay = relayed(whole.rstrip(b"\n"), text=RULES)
+    assert texts(out + b"\n\n") == {(0, "content"): "[card]"}
+    out, relay = relayed(whole[:-9], text=RULES)
+    assert texts(out) == {(0, "content"): "4111"}
+    assert relay.truncated
+    out, _ = relayed(stream(saying(0, "content", "4111"))[:-1], text=RULES)
+    assert texts(out) == {(0, "content"): "4111"}
+
+
+@pytest.mark.parametrize("place", range(len(CARD) + 1))
+@pytest.mark.parametrize("name", ["content", "reasoning", "refusal", "arguments 0"])
+def test_a_text_cut_at_every_place_is_found(name: str, place: int) -> None:
+    whole = f"a {CARD} b"
+    pieces = [whole[: place + 2], whole[place + 2 :]]
+    for others in ((), (": c",), ("{",), (saying(1, name, "4"),)):
+        raw = stream(saying(0, name, pieces[0]), *others, saying(0, name, pieces[1]))
+        assert "a [card] b" in texts(relayed(raw, text=REWRITTEN)[0]).values()
+    for number in range(2, 6):
+        cut = [whole[at : at + number] for at in range(place, len(whole), number)]
+        raw = stream(*(saying(0, name, piece) for piece in (whole[:place], *cut)))
+        assert "a [card] b" in texts(relayed(raw, text=REWRITTEN)[0]).values()
+
+
+# --- events that are alike ----------------------------------------------------------------------
+
+ALIKE = st.sampled_from(
+    [
+        lambda piece: saying(0, "content", piece),
+        lambda piece: saying(1, "content", piece),
+        lambda piece: saying(0, "content", piece, obfuscation="x" * len(piece)),
+        lambda piece: saying(0, "content", piece, p=len(piece)),
+        lambda piece: saying(0, "reasoning", piece, created=len(piece)),
+        lambda piece: said_in(content=piece, token_id=len(piece)),
+        lambda piece: said_in(reasoning=piece, reasoning_content=piece),
+        lambda piece: said_in(reasoning=piece, reasoning_details=details(piece)),
+        lambda piece: chunk({"index": 0, "delta": {"content": piece}, "text": piece}),
+        lambda piece: chunk(
+            {"index": 0, "delta": {"content": piece}, "message": {"content": piece}}
+        ),
+        lambda piece: said_in(role="b", content=piece),
+        lambda piece: saying(0, "content", piece, "stop"),
+        lambda piece: saying(0, "content", piece, usage={"prompt_tokens": 1}),
+        lambda piece: said_in(content=parts(piece)),
+        lambda piece: called(0, piece),
+        lambda piece: json.dumps(json.loads(saying(0, "content", piece))),
+    ]
+)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(ALIKE, st.lists(pieces, min_size=1, max_size=6)), max_size=6),
+    st.lists(st.sampled_from([*ONES, SPLIT, *STOPS]), max_size=2),
+    st.sampled_from([{}, {"model": "alias"}, {"drop": ["usage"], "reasoning": "both"}]),
+)
+def test_events_that_are_alike_are_read_as_if_they_were_not(
+    said: list[tuple[Callable[[str], str], list[str]]],
+    rules: list[tuple[Rule, Naive]],
+    options: dict[str, Any],
+) -> None:
+    raw = stream(*(data(piece) for data, pieces in said for piece in pieces))
+    given_rules = [rule for rule, _ in rules]
+    out, relay = relayed(raw, text=given_rules, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rewriter, "rewrite_alike", lambda *_: None)
+        one_by_one, other = relayed(raw, text=given_rules, **options)
+    assert [*map(json.dumps, events(out))] == [*map(json.dumps, events(one_by_one))]
+    assert state(relay) == state(other)
+
+
+def test_what_is_alike_need_not_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    rewrite = Rewriter.rewrite
+
+    def noted(self: Rewriter, data: bytes, *given: Any, **options: Any) -> Any:
+        seen.append(data)
+        return rewrite(self, data, *given, **options)
+
+    monkeypatch.setattr(Rewriter, "rewrite", noted)
+    for kind in (
+        lambda piece: saying(0, "content", piece),
+        lambda piece: saying(0, "reasoning", piece, obfuscation="x" * len(piece)),
+        lambda piece: said_in(reasoning=piece, reasoning_details=details(piece)),
+        lambda piece: chunk(
+            {"index": 0, "delta": {"content": piece}, "message": {"content": piece}}
+        ),
+    ):
+        seen.clear()
+        raw = stream(*(kind(piece) for piece in ("a", "b", "4", "11", "c", CARD, "\n", "d")))
+        out, _ = relayed(raw, text=RULES)
+        assert len(seen) <= 2
+        assert list(texts(out).values()) == ["ab411c[card]\nd"]
+
+
+@pytest.mark.parametrize("key", ["id", "created"])
+def test_events_that_differ_in_what_nobody_reads_are_alike_in_the_end(key: str) -> None:
+    relay = Relay(text=RULES)
+    datas = [saying(0, "content", "a").replace("{", f'{{"{key}": {n},', 1) for n in range(40)]
+    datas = [data.replace('"id": "c", ', "") if key == "id" else data for data in datas]
+    raw = stream(*datas)
+    assert relay.feed(raw) + relay.close() == raw
+    assert relay.chunks == 40
+
+
+# --- stops --------------------------------------------------------------------------------------
+
+STOP = Stop("\n\nUser:")
+USAGE = chunk(usage={"prompt_tokens": 3, "completion_tokens": 5})
+
+
+@pytest.mark.parametrize("place", range(1, 7))
+def test_a_stop_ends_its_choice_there_and_then(place: int) -> None:
+    said = "Yes.\n\nUser: no"
+    raw = stream(
+        saying(0, "content", said[: 4 + place]),
+        saying(1, "content", "other"),
+        saying(0, "content", said[4 + place :]),
+        saying(0, "content", " more"),
+        saying(1, "content", " choice"),
+        finishing(0, "length"),
+        finishing(1, "length"),
+        USAGE,
+        DONE,
+    )
+    left, relay = by_event(raw, text=[STOP])
+    out = b"".join(left)
+    assert texts(out) == {(0, "content"): "Yes.", (1, "content"): "other choice"}
+    assert reasons(out) == {0: "stop", 1: "length"} == relay.finish_reasons
+    assert reasons(left[2]) == {0: "stop"}
+    assert [bool(part) for part in left] == [1, 1, 1, 0, 1, 0, 1, 1, 1, 0]
+    assert out.endswith(stream(USAGE, DONE))
+    assert relay.usage == wire.UsageInfo(prompt_tokens=3, completion_tokens=5)
+    assert relay.done
+    assert not relay.truncated
+
+
+def test_a_gateway_may_cancel_what_has_stopped() -> None:
+    relay = Relay(text=[STOP])
+    assert not relay.stopped
+    relay.feed(stream(saying(0, "content", "a"), saying(1, "content", "b")))
+    relay.feed(stream(saying(0, "content", "\n\nUser:")))
+    assert not relay.stopped
+    relay.feed(stream(finishing(1)))
+    assert relay.stopped
+    relay.close()
+    assert not relay.truncated
+    other, _ = Relay(text=[STOP]), None
+    other.feed(stream(saying(0, "content", "a"), finishing(0)))
+    assert not other.stopped
+    assert not Relay().stopped
+
+
+def test_what_is_cut_before_every_choice_has_stopped_is_truncated() -> None:
+    raw = stream(saying(0, "content", "\n\nUser:"), saying(1, "content", "b"))
+    assert relayed(raw, text=[STOP])[1].truncated
+    assert not relayed(stream(saying(0, "content", "\n\nUser:")), text=[STOP])[1].truncated
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"usage": {"prompt_tokens": 3}}, {"error": {"message": "x"}}, {"x_groq": {"usage": {}}}],
+)
+def test_what_a_withheld_event_says_of_the_stream_is_not_lost(others: dict[str, Any]) -> None:
+    raw = stream(saying(0, "content", "a\n\nUser:"), saying(0, "content", "b", "length", **others))
+    out = by_event(raw, text=[STOP])[0][1]
+    assert events(out) == [json.loads(chunk(**others))]
+
+
+def test_of_an_event_of_two_choices_the_one_that_goes_on_is_left() -> None:
+    both = chunk(
+        {"index": 0, "delta": {"content": "x"}, "message": {"content": "x"}},
+        {"index": 1, "delta": {"content": "y"}},
+    )
+    raw = stream(saying(0, "content", "a\n\nUser:"), both)
+    out = by_event(raw, text=[STOP])[0][1]
+    assert events(out)[0]["choices"] == [{"index": 1, "delta": {"content": "y"}}]
+
+
+def test_a_stop_ends_what_the_same_event_says_after_it() -> None:
+    said = {
+        "content": parts("a\n\nUser:", " b"),
+        "refusal": "c",
+        "tool_calls": [{"index": 0, "function": {"arguments": "d"}}],
+        "function_call": {"name": "f"},
+    }
+    data = chunk({"index": 0, "delta": said, "finish_reason": "tool_calls"})
+    for rules in ([STOP], [STOP, *REWRITTEN]):
+        (event,) = events(relayed(stream(data), text=rules)[0])
+        assert event["choices"] == [
+            {
+                "index": 0,
+                "delta": {"content": parts("a", ""), "refusal": ""},
+                "finish_reason": "stop",
+            }
+        ]
+
+
+def test_a_stop_releases_what_other_channels_have_said_before() -> None:
+    raw = stream(
+        said_in(reasoning="4"),
+        called(0, "41"),
+        said_in(refusal="411"),
+        said_in(content="a\n\nUser:"),
+    )
+    out, _ = relayed(raw, text=[*REWRITTEN, STOP])
+    assert texts(out) == {
+        (0, "reasoning"): "4",
+        (0, "arguments", 0): "41",
+        (0, "refusal"): "411",
+        (0, "content"): "a",
+    }
+    assert events(out)[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_what_is_held_before_a_stop_leaves_before_it() -> None:
+    raw = stream(saying(0, "content", "4111 "), saying(0, "content", "\n\nUser:"))
+    out, _ = relayed(raw, text=[*RULES, STOP])
+    assert texts(out) == {(0, "content"): "4111 "}
+
+
+def test_a_stop_reads_what_rules_before_it_put_out_and_of_two_the_first_counts() -> None:
+    raw = stream(saying(0, "content", f"a {CARD} b"))
+    out, _ = relayed(raw, text=[*RULES, Stop("[card]", finish_reason="x")])
+    assert (texts(out), reasons(out)) == ({(0, "content"): "a "}, {0: "x"})
+    rules = [Stop("b", finish_reason="late"), Stop("a", finish_reason="early")]
+    assert reasons(relayed(stream(saying(0, "content", "xab")), text=rules)[0]) == {0: "early"}
+
+
+def test_a_stop_that_the_end_of_the_text_decides_gives_its_finish_reason() -> None:
+    rules = [Stop("abcd", "bc", finish_reason="x")]
+    for last in (finishing(0, "length"), saying(0, "content", "c", "length")):
+        piece = "xab" if "content" in last else "xabc"
+        out, relay = relayed(stream(saying(0, "content", piece), last), text=rules)
+        assert (texts(out), reasons(out)) == ({(0, "content"): "xa"}, {0: "x"})
+        assert relay.finish_reasons == {0: "x"}
+    for last_data in ((), (DONE,), ('{"error":{}}',)):
+        out, relay = relayed(stream(saying(0, "content", "xabc"), *last_data), text=rules)
+        assert (texts(out), reasons(out)) == ({(0, "content"): "xa"}, {0: "x"})
+        assert relay.stopped
+        assert events(out)[-len(last_data) :][: len(last_data)] == events(stream(*last_data))
+
+
+def test_a_stop_in_a_message_beside_a_delta_is_none_of_the_choice() -> None:
+    raw = stream(beside(message={"content": parts("a\n\nUser:", "b")}), saying(0, "content", "c"))
+    out, relay = relayed(raw, text=[STOP])
+    assert events(out)[0]["choices"][0]["message"]["content"] == parts("a", "")
+    assert texts(out) == {(0, "content"): "c"}
+    assert relay.finish_reasons == {}
+    raw = stream(beside(message={"content": "xabc"}))
+    out, relay = relayed(raw, text=[Stop("abcd", "bc")])
+    assert events(out)[0]["choices"][0]["message"]["content"] == "xa"
+    assert relay.finish_reasons == {}
+
+
+# --- errors and ends ----------------------------------------------------------------------------
+
+ERRORS = {
+    "its-own-event": stream('{"error":{"message":"overloaded"}}'),
+    "an-error-event": b"event: error\n" + stream('{"message":"overloaded"}'),
+    "an-error-event-that-is-no-json": b"event: error\n" + stream("overloaded"),
+    "null-choices": stream('{"choices":null,"error":{"message":"overloaded"}}'),
+    "in-a-chunk": stream(chunk(error={"message": "overloaded"})),
+    "in-an-undecodable-chunk": stream('{"choices":[{"delta":7}],"error":{}}'),
+    "in-an-unseen-chunk": stream(
+        chunk({"index": 1, "delta": {"content": [{"words": "x"}]}}, error={"message": "overloaded"})
+    ),
+    "the-end": stream(DONE),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_what_is_held_leaves_before_an_error(name: str) -> None:
+    before, after = stream(saying(0, "content", "no. 41")), stream(saying(0, "content", "11"))
+    out, relay = relayed(before + ERRORS[name] + after + after, text=RULES)
+    made = stream(saying(0, "content", "41")).replace(b'"choices": ', b'"choices": ')
+    assert events(out) == [
+        *events(stream(saying(0, "content", "no. "))),
+        *events(made),
+        *events(ERRORS[name]),
+        *events(after + after),
+    ]
+    assert ERRORS[name] in out
+    assert (relay.error is not None) == (name != "the-end")
+
+
+def test_an_error_beside_a_text_comes_with_all_of_the_text() -> None:
+    raw = stream(
+        saying(0, "content", "41"),
+        saying(1, "content", "4111"),
+        saying(0, "content", "11 1", error={"message": "overloaded"}),
+    )
+    left, _ = by_event(raw, text=RULES)
+    assert texts(left[2]) == {(0, "content"): "4111 1", (1, "content"): "4111"}
+    assert "error" in events(left[2])[-1]
+
+
+def test_an_error_that_is_withheld_ends_texts_all_the_same() -> None:
+    raw = stream(
+        saying(0, "content", "41"), chunk(error={"message": "x"}), saying(0, "content", "11")
+    )
+    relay = Relay(text=RULES, on_chunk=lambda c: DROP if c.error else None)
+    assert texts(relay.feed(raw)) == {(0, "content"): "4111"}
+    assert [choice["delta"] for event in events(raw[:0]) for choice in event["choices"]] == []
+
+
+def test_a_rule_that_raises_fails_the_relay() -> None:
+    class Failing:
+        def feed(self, piece: str) -> str:
+            if piece == "bad":
+                raise KeyError(piece)
+            return piece
+
+        def close(self) -> str:
+            raise KeyError("close")
+
+    good = stream(saying(0, "content", "good"))
+    relay = Relay(text=[Failing])
+    with pytest.raises(KeyError, match="bad"):
+        relay.feed(good + stream(saying(0, "content", "bad")))
+    assert relay.close() == good
+    relay = Relay(text=[Failing])
+    assert relay.feed(good) == good
+    with pytest.raises(KeyError, match="close"):
+        relay.close()
+    relay = Relay(text=[Failing])
+    assert relay.feed(good) == good
+    relay.feed(stream(saying(0, "content", "x"))[:-1])
+    with pytest.raises(KeyError, match="close"):
+        relay.close()
+    assert texts(relay.close() + b"\n\n") == {(0, "content"): "x"}
+
+
+def test_a_rule_that_puts_out_what_json_cannot_hold_lets_nothing_pass() -> None:
+    relay = Relay(text=[Replace("4", "\ud83d")])
+    relay.feed(stream(saying(0, "content", "a")))
+    with pytest.raises(InvalidChunk):
+        relay.feed(stream(saying(0, "content", "no. 4", x=1)))
+    assert relay.close() == b""
+
+
+# --- with the other options ---------------------------------------------------------------------
+
+
+def test_text_rules_read_what_on_chunk_has_changed() -> None:
+    def look(given: wire.ChatCompletionStreamResponse) -> Any:
+        for choice in given.choices or ():
+            if choice.delta and choice.delta.content == "drop":
+                return DROP
+            if choice.delta and choice.delta.content == "change":
+                choice.delta.content = CARD
+                return given
+            if choice.delta:
+                choice.delta = None  # which is not what it returns
+        return None
+
+    raw = stream(*(saying(0, "content", p) for p in ("change", "drop", CARD, "4111", " 1111", "b")))
+    out, _ = relayed(raw, text=RULES, on_chunk=look)
+    assert texts(out) == {(0, "content"): "[card][card][card]b"}
+
+
+def test_what_on_chunk_makes_undecodable_is_undecodable() -> None:
+    def look(given: Any) -> Any:
+        given.choices = CARD
+        return given
+
+    out, relay = relayed(stream(saying(0, "content", "a")), text=RULES, on_chunk=look)
+    assert (events(out)[0]["choices"], relay.invalid) == (CARD, 1)
+    relay = Relay(text=RULES, on_chunk=look, on_invalid="drop")
+    assert relay.feed(stream(saying(0, "content", "a"))) == b""
+
+
+def test_the_options_apply_in_their_order() -> None:
+    seen = []
+    raw = stream(
+        saying(0, "content", "4111", usage=None),
+        saying(0, "content", " 1111 4", usage=None),
+        finishing(0),
+        USAGE,
+        DONE,
+    )
+    for text in (RULES, [*RULES, STOP]):
+        relay = Relay(
+            text=text,
+            on_chunk=lambda given: seen.append(given.model),
+            model="alias",
+            set={"x": CARD},
+            drop=["id"],
+            strip_usage=True,
+        )
+        out = relay.feed(raw)
+        assert relay.close() == b""
+        assert texts(out) == {(0, "content"): "[card] 4"}
+        chunks = [event for event in events(out) if event != DONE]
+        assert len(chunks) == 4
+        for event in chunks:
+            assert list(event) == ["object", "model", "choices", "x"]
+            assert (event["model"], event["x"]) == ("alias", CARD)
+        assert relay.usage.completion_tokens == 5
+    assert set(seen) == {"m"}
+
+
+def test_a_stopped_choices_usage_is_stripped_like_any_other() -> None:
+    raw = stream(
+        saying(0, "content", "\n\nUser:"),
+        saying(0, "content", "b", "length", usage={"prompt_tokens": 3}),
+    )
+    left, relay = by_event(raw, text=[STOP], strip_usage=True)
+    assert left[1] == b""
+    assert relay.usage == wire.UsageInfo(prompt_tokens=3)
+
+
+def test_a_name_of_an_unsupported_rule_or_option_is_refused() -> None:
+    with pytest.raises(ValueError, match="on_invalid"):
+        Relay(text=RULES, on_invalid="ignore")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a rule is"):
+        Relay(text=["4111"])  # type: ignore[list-item]
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_does_not_grow_with_the_stream() -> None:
+    relay = Relay(text=[*REWRITTEN, Split("<a>", "</a>"), STOP])
+    datas = [
+        saying(0, "content", "4"),
+        said_in(reasoning="41", token_id=1),
+        called(0, "411"),
+        saying(1, "content", "<a", obfuscation="x"),
+        said_in(refusal="4", reasoning_details=details("4")),
+    ]
+    reads = [stream(data) for data in datas]
+    for read in reads * 40:
+        relay.feed(read)
+    before = size_of(relay)
+    for read in reads * 200:
+        relay.feed(read)
+    assert size_of(relay) <= before
+
+
+def size_of(value: Any) -> int:
+    """Count the bytes and characters that an object holds on to, directly or not."""
+    seen: set[int] = set()
+    pending, size = [value], 0
+    while pending:
+        item = pending.pop()
+        if id(item) in seen or isinstance(item, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(item))
+        if isinstance(item, bytes | bytearray | str):
+            size += len(item)
+        pending += gc.get_referents(item)
+        if isinstance(item, Text):
+            pending += [item.value, item.place]
+    return size

@@ -295,12 +295,19 @@ def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
 
 
 def ended(chunk: Any) -> list[Hashable]:
+    """List the choices that have a finish reason."""
+    return [
+        choice.index_or(position)
+        for position, choice in enumerate(chunk.choices or ())
+        if choice.finish_reason
+    ]
+
+
+def _ended(chunk: Chunk) -> list[Hashable]:
     """List the choices that have a finish reason, and the messages, which come whole."""
-    found: list[Hashable] = []
+    found = ended(chunk)
     for position, choice in enumerate(chunk.choices or ()):
-        if choice.finish_reason:
-            found.append(choice.index_or(position))
-        if getattr(choice, "message", None):  # completions have none
+        if choice.message:
             found.append(("message", choice.index_or(position)))
     return found
 
@@ -517,7 +524,7 @@ DIALECT: Final = Dialect(
             ("choices", None, "delta", "function_call", "arguments"),
         ),
         texts=_texts,
-        ended=ended,
+        ended=_ended,
         copies=_copies,
         put=_put,
         make=_make,
