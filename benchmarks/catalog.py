@@ -19,11 +19,13 @@ from .jobs import (
     producer,
     ray_serve,
     relays,
+    rules,
 )
 
 _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     relays.jobs,
     iterate.jobs,
+    rules.jobs,
     apis.jobs,
     framing.jobs,
     edits.jobs,
