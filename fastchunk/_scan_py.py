@@ -32,6 +32,7 @@ __all__ = [
     "Tally",
     "cut_plain",
     "guarded_decoder",
+    "has_duplicates",
     "is_plain",
     "list_members",
     "plain_events",
@@ -78,6 +79,7 @@ DONE = b"[DONE]"
 """The data of the event that ends a stream of chunks."""
 
 _COLON, _SPACE, _BACKSLASH, _RETURN = 0x3A, 0x20, 0x5C, 0x0D
+_MAX_OPENINGS = 400  # of brackets in a document that is surely not too deep
 _GAP = re.compile(r"[ \t\n\r]*")
 
 
@@ -211,13 +213,33 @@ def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None:
 
 
 def is_plain(data: bytes, table: Table) -> bool:
-    """Tell whether each key that leads to a table's paths comes once, and without an escape.
+    """Tell whether each key that leads to a table's paths comes once.
 
     The document has to be valid. "No" is always safe to say.
     """
+    if data.count(b"{") + data.count(b"[") > _MAX_OPENINGS:
+        return False  # it may be nested deeper than an edit goes
     if data.find(b"\\u") < 0 and all(data.count(token) <= 1 for token in table.tokens):
         return True
-    return scan(data, table) is not None
+    return not has_duplicates(data)
+
+
+def has_duplicates(data: bytes) -> bool:
+    """Tell whether a key comes twice in any object of a valid document.
+
+    Nesting that is too deep for an answer counts as that.
+    """
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len(dict(pairs)) < len(pairs)
+
+    try:
+        json.loads(data, object_pairs_hook=look, parse_int=str, strict=False)
+    except RecursionError:
+        return True
+    return found
 
 
 def _by_end(found: tuple[int, int, int]) -> tuple[int, int]:

@@ -500,7 +500,7 @@ def scan(bytes data not None, Table table not None):
 
 
 def is_plain(bytes data not None, Table table not None):
-    """Tell whether each key that leads to a table's paths comes once, and without an escape."""
+    """Tell whether each key that leads to a table's paths comes once, with no escape in any key."""
     cdef Walk walk
     cdef Change staying[MAX_PATHS]
     cdef At base = <At>PyBytes_AS_STRING(data)

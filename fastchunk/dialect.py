@@ -51,7 +51,10 @@ class Script(NamedTuple):
     paths: tuple[Path, ...]
     """What leads to the texts. Where one of these keys comes twice, an event is not as it seems."""
     texts: Callable[[Any, bool], list[Text]]
-    """List the texts of an event, with those of tool calls or without; raises `Unseen`."""
+    """List the texts of an event, with those of tool calls or without; raises `Unseen`.
+
+    A value that has texts below it is listed as an empty one: there, too, keys may come twice.
+    """
     ended: Callable[[Any], list[Hashable]]
     """List the voices whose texts end with an event."""
     copies: Callable[[Any, Text], Edits]
@@ -66,6 +69,8 @@ class Script(NamedTuple):
     """Write the reason for which a voice was stopped; None where none can be stopped."""
     silence: Callable[[Any, Collection[Hashable]], Edits | None] | None = None
     """Take voices out of an event; None if nothing would be left of it."""
+    passing: tuple[str, ...] = ()
+    """Keys that differ from event to event, and that nobody reads."""
     rename: Callable[[bytes, str], bytes] | None = None
     """Write the reasoning under another name; None where it has but one."""
 
@@ -104,6 +109,12 @@ _TEXT_KEYS = ("text", "thinking", "content", "reasoning", "summary", "refusal")
 # What else parts hold: no text of the model's, or one that is encrypted.
 _OTHER_KEYS = frozenset({"type", "id", "index", "format", "signature", "data", "annotations"})
 _EXPECTED_KEYS = _OTHER_KEYS.union(_TEXT_KEYS)
+_CHANNELS = {
+    "thinking": "reasoning",
+    "reasoning": "reasoning",
+    "summary": "reasoning",
+    "refusal": "refusal",
+}
 NAMES = frozenset(
     "type id call_id item_id tool_use_id role status name signature data encrypted_content "
     "partial_image_b64 result url file_id".split()
@@ -116,20 +127,33 @@ def texts_below(
 ) -> Iterator[Text]:
     """List the texts in a value: itself, or what the parts that it consists of hold.
 
-    Raises `Unseen` for a part that holds a text under another key.
+    What consists of parts is listed before them, empty. Raises `Unseen` for a part that holds a
+    text under another key.
     """
-    pending: list[tuple[Any, Place]] = [(value, place)]
+    if isinstance(value, (dict, list)):
+        yield Text(voice, channel, "", place)
+    pending: list[tuple[Any, Place, Channel]] = [(value, place, channel)]
     while pending:  # no recursion: the server decides how deep it goes
-        value, place = pending.pop()
+        value, place, channel = pending.pop()
         if isinstance(value, str):
             if value:
                 yield Text(voice, channel, value, place, is_whole)
         elif isinstance(value, list):
-            pending += [(item, (*place, n)) for n, item in reversed(list(enumerate(value)))]
+            pending += [(item, (*place, n), channel) for n, item in reversed([*enumerate(value)])]
         elif isinstance(value, dict):
-            if any(isinstance(value[key], str) for key in value.keys() - _EXPECTED_KEYS):
+            unexpected = {key: value[key] for key in value.keys() - _EXPECTED_KEYS}
+            if any(text.value for text in leaves_below(voice, channel, unexpected, place)):
                 raise Unseen(f"{pointer(place)}: no text is expected in this shape")
-            pending += [(value[key], (*place, key)) for key in reversed(_TEXT_KEYS) if key in value]
+            for key in reversed(_TEXT_KEYS):
+                if key in value:
+                    pending.append((value[key], (*place, key), _channel_below(channel, key)))
+
+
+def _channel_below(channel: Channel, key: str) -> Channel:
+    """Tell what the parts of a content hold: it may be the reasoning, or a refusal."""
+    if channel[0] == "content" and key in _CHANNELS:
+        return _CHANNELS[key], channel[1]
+    return channel
 
 
 def leaves_below(
@@ -140,7 +164,12 @@ def leaves_below(
     *,
     but: Collection[str] = NAMES,
 ) -> Iterator[Text]:
-    """List every text in a value as a whole one, `but` for what stands under some keys."""
+    """List every text in a value as a whole one, `but` for what stands under some keys.
+
+    What consists of parts is listed before them, empty.
+    """
+    if isinstance(value, (dict, list)):
+        yield Text(voice, channel, "", place)
     pending: list[tuple[Any, Place]] = [(value, place)]
     while pending:
         value, place = pending.pop()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from ._scan_py import Member, list_members, scan_once, skip_gap
+from ._scan_py import Member, has_duplicates, list_members, scan_once, skip_gap
 from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
 from .scan import IN_PLACE, MAX_PATHS, PLAIN, Path, Table, quick_editor, splice
@@ -59,6 +59,7 @@ Changes: TypeAlias = Mapping[str, Any]
 
 _INDEX = re.compile("0|[1-9][0-9]*")
 _BAD_ESCAPE = re.compile("~(?![01])")
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]')  # of those that part a valid document
 
 
 def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
@@ -230,31 +231,56 @@ def items_at(data: bytes, path: Iterable[str | int]) -> list[bytes]:
 def without_duplicates(data: bytes) -> bytes:
     """Return a valid document without the members that another one of the same name follows.
 
-    Itself, if there are none. Raises `InvalidChunk` for one that is nested too deeply.
+    Itself, if there are none. Any depth will do.
     """
-    text = data.decode()
-    try:
-        left = _without_duplicates(text, skip_gap(text, 0))
-    except RecursionError:
-        raise _invalid("nested too deeply", (), data) from None
-    return data if left is None else left.encode()
-
-
-def _without_duplicates(text: str, begin: int) -> str | None:
-    """Return the object or array that begins there without its duplicates; None if it has none."""
-    members, end = list_members(text, begin)
-    last = {member.key: member for member in members}
+    if not has_duplicates(data):
+        return data
     parts = []
-    for member in members:
-        if member is last[member.key]:
-            below = None
-            if text[member.value] in "{[":
-                below = _without_duplicates(text, member.value)
-            value = text[member.value : member.value_end] if below is None else below
-            before, after = text[member.begin : member.value], text[member.value_end : member.end]
-            parts.append(f"{before}{value}{after}")
-    left = text[begin] + ",".join(parts) + text[end - 1]
-    return None if len(parts) == len(members) and left == text[begin:end] else left
+    end = 0
+    for span_begin, span_end in sorted(_duplicates(data)):
+        if span_begin >= end:  # or it is in the one before
+            parts.append(data[end:span_begin])
+            end = span_end
+    return b"".join([*parts, data[end:]])
+
+
+class _Members:
+    """The members of an object that is being gone through."""
+
+    __slots__ = ("begin", "found", "key")
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+        self.key: str | None = None
+        self.found: dict[str | None, tuple[int, int]] = {}
+
+    def end(self, at: int) -> tuple[int, int] | None:
+        """End a member; return where an earlier one of its name begins and ends."""
+        earlier = self.found.get(self.key)
+        self.found[self.key] = self.begin, at
+        self.begin, self.key = at, None
+        return earlier
+
+
+def _duplicates(data: bytes) -> list[tuple[int, int]]:
+    """List where those members begin and end that another one follows, their commas included."""
+    spans: list[tuple[int, int]] = []
+    levels: list[_Members | None] = []  # None for an array
+    for token in _TOKEN.finditer(data):
+        kind = token[0][:1]
+        members = levels[-1] if levels else None
+        if kind == b'"':
+            if members is not None and members.key is None:
+                members.key = json.loads(token[0], strict=False)
+        elif kind in b"{[":
+            levels.append(_Members(token.end()) if kind == b"{" else None)
+        else:
+            earlier = None if members is None else members.end(token.end())
+            if earlier is not None:
+                spans.append(earlier)
+            if kind in b"}]":
+                levels.pop()
+    return spans
 
 
 def _rewrite(text: str, begin: int, node: _Node, loc: tuple[str, ...], data: bytes) -> str:

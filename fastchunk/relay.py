@@ -29,7 +29,7 @@ from .codec import one_line
 from .dialect import Dialect, Unseen
 from .dialects import dialect_of
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
-from .errors import InvalidChunk
+from .errors import InvalidChunk, UpstreamError
 from .merge import lists_of, merge
 from .rewrite import Rewriter, rules_for
 from .scan import (
@@ -106,12 +106,13 @@ class Relay:
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
-        self._rewriter = Rewriter(rules, dialect.script) if rules else None
+        self._rewriter = Rewriter(rules, dialect) if rules else None
         self._reasoning = _checked_name(reasoning, dialect)
         self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
         self._read: Callable[[bytes], Any] = _leave
         self._keeps_latest = False  # whether the taker keeps usage by itself
+        self._usage_data: bytes | None = None  # what was known of the usage when an event was read
         self._taker: Any = self._new_taker(max_event_size)
         self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
@@ -125,7 +126,9 @@ class Relay:
         if self._looks:
             reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
             self._read = reader.read
-            return Looker(reader, self._look, max_event_size)
+            is_alone = self._rewriter is not None and self._on_chunk is None
+            alike = self._look_alike if is_alone else None
+            return Looker(reader, self._look, max_event_size, alike)
         changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
         table = _forwarder_table(dialect.facts, changed, self._strip_usage)
         if table is None or self._reasoning is not None:
@@ -183,15 +186,15 @@ class Relay:
 
     @property
     def stopped(self) -> bool:
-        """Whether a `text.Stop` has ended every choice: the client gets no more of them.
+        """Whether every choice has ended, one by a `text.Stop` at least: the client gets no more.
 
+        A choice that has said nothing yet is not known: ask for one, or count them.
         Usage and `[DONE]` may still come. A gateway that does without them can close the upstream.
         """
-        indexes = self._seen.indexes
         return (
             self._rewriter is not None
-            and bool(indexes)
-            and indexes <= self._rewriter.stopped.keys()
+            and bool(self._rewriter.stopped)
+            and self._seen.indexes <= self.finish_reasons.keys()
         )
 
     # --- the path ---
@@ -229,8 +232,9 @@ class Relay:
                 self.truncated = True
                 out = b"" if self._rewriter else rest
         if self._rewriter is not None:
-            self._rewriter.end()
-            held = self._take_made(b"\n")
+            self._make_ready(out)  # which a rule that raises leaves for the next call
+            held = self._end_texts()
+            self._ready.clear()
             out = out + b"\n\n" + held if out and rest and held else out + held
         self.truncated = self.truncated or not (self._seen.complete or self.stopped)
         return out
@@ -299,8 +303,7 @@ class Relay:
         fields = parse_block(block)
         if fields.data is None:
             return self._still_marked(block)
-        chunk = None if fields.event == "error" else self._read(fields.data)
-        left = self._outgoing(fields.data, chunk, fields.event)
+        left = self._outgoing(fields.data, fields.event)
         made = self._take_made(b"\r\n" if block.endswith(b"\r\n") else b"\n")
         if left is None:
             return made
@@ -309,6 +312,16 @@ class Relay:
         if block == b"data: %b\n\n" % fields.data:
             return b"%bdata: %b\n\n" % (made, one_line(left))
         return made + self._still_marked(_with_data(block, left))
+
+    def _end_texts(self) -> bytes:
+        """End every text; return the events that were made for what text rules had held."""
+        rewriter: Any = self._rewriter
+        try:
+            rewriter.end()
+            return self._take_made(b"\n")
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _take_made(self, line_end: bytes) -> bytes:
         """Return the events that were made for what text rules had held."""
@@ -340,44 +353,82 @@ class Relay:
     # --- one event ---
 
     def _look(self, chunk: Any, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
-        """Do what `_outgoing` does with a chunk that asks for no other decision."""
-        left = self._shown(data, chunk)
-        if left is not None and self._changes:
-            left = self._changed(left, is_readable=True)
+        """Return what leaves of a chunk that asks for no decision, as a `Looker` wants it."""
+        is_usual = self._seen.usage_data is self._usage_data
+        self._usage_data = self._seen.usage_data
+        return self._leaving(data, self._looked_at(data, chunk, is_usual=is_usual))
+
+    def _look_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
+        """Do so for an event that is like one before, or else return None."""
+        rewriter: Any = self._rewriter
+        rewritten = rewriter.rewrite_alike(data)
+        if rewritten is None:
+            return None
+        self._seen.chunks += 1
+        if self._changes:
+            rewritten = self._changed(rewritten, is_readable=True)
+        return self._leaving(data, rewritten)
+
+    def _leaving(
+        self, data: bytes, left: bytes | None
+    ) -> bytes | tuple[bytes, bytes | None] | None:
+        """Put the events that were made before what leaves of one."""
         if left is not None and left is not data:
             left = data if left == data else one_line(left)
         if self._rewriter is not None and self._rewriter.made:
             return self._take_made(b"\n"), left
         return left
 
-    def _outgoing(self, data: bytes, chunk: Any, event: str) -> bytes | None:
-        """Return an event's data as it leaves: itself if it is unchanged, None if withheld.
+    def _outgoing(self, data: bytes, event: str) -> bytes | None:
+        """Return an event's data as it leaves: itself if it is unchanged, None if withheld."""
+        if event != "error":
+            chunk = self._read(data)
+            if chunk is not None:
+                return self._looked_at(data, chunk)
+        return self._observed(data, event)
 
-        `chunk` is what was read of it already, or None.
+    def _observed(self, data: bytes, event: str) -> bytes | None:
+        """Take note of an event of which nothing was read; return its data as it leaves."""
+        was_done = self._seen.done
+        facts = self._seen.observe(data, event)
+        is_last = self._seen.done is not was_done or self._has_failed()
+        chunk = None
+        if facts is not None and facts is not UNREADABLE and self._looks:
+            chunk = self._decode(data)
+        if chunk is None and is_last and self._rewriter is not None:
+            self._rewriter.end()
+        if self._seen.faults and self._is_refused():
+            return None
+        if chunk is not None:
+            return self._looked_at(data, chunk, is_last=is_last)
+        is_readable = facts is not UNREADABLE and not self._looks
+        return data if facts is None else self._changed(data, is_readable=is_readable)
+
+    def _looked_at(
+        self, data: bytes, chunk: Any, *, is_last: bool = False, is_usual: bool = False
+    ) -> bytes | None:
+        """Look at a chunk, and return its data as it leaves.
+
+        With the last one every text ends; a usual one says nothing of its stream but its texts.
         """
-        is_readable = True
-        if chunk is None:
-            facts = self._seen.observe(data, event)
-            is_readable = facts is not UNREADABLE
-            if facts is not None and is_readable and self._looks:
-                chunk = self._decode(data)
-                is_readable = chunk is not None
-            if self._seen.faults and self._is_refused():
-                return None
-            if facts is None:
-                self._end_texts()
-                return data
-        shown = data if chunk is None else self._shown(data, chunk)
-        return None if shown is None else self._changed(shown, is_readable=is_readable)
-
-    def _shown(self, data: bytes, chunk: Any) -> bytes | None:
-        """Show a chunk to `on_chunk` and to the text rules; return its data as they leave it."""
         if self._on_chunk is not None:
+            is_usual = False
             looked_at = self._look_at(data, chunk)
             if looked_at is None:
+                if is_last and self._rewriter is not None:
+                    self._rewriter.end()
                 return None
             data = looked_at
-        return data if self._rewriter is None else self._rewrite(data, chunk)
+        if self._rewriter is not None:
+            rewritten = self._rewrite(data, chunk, is_last=is_last, is_usual=is_usual)
+            if rewritten is None:
+                return None
+            data = rewritten
+        return self._changed(data, is_readable=True) if self._changes else data
+
+    def _has_failed(self) -> bool:
+        """Tell whether the event that was just observed has an error."""
+        return any(isinstance(fault, UpstreamError) for fault in self._seen.faults)
 
     def _decode(self, data: bytes) -> Any:
         """Decode a chunk of which the facts could be decoded; None if the rest cannot."""
@@ -387,22 +438,23 @@ class Relay:
             self._seen.retract(error)
             return None
 
-    def _rewrite(self, data: bytes, chunk: Any) -> bytes | None:
+    def _rewrite(self, data: bytes, chunk: Any, *, is_last: bool, is_usual: bool) -> bytes | None:
         """Apply the text rules to a chunk; return its data as it is then, None if withheld."""
         rewriter: Any = self._rewriter
+        if self._on_chunk is not None:
+            # The chunk is the caller's now, and need not say what the data does.
+            chunk = self._decode(data)
         try:
-            rewritten: bytes | None = rewriter.rewrite(data, chunk)
-        except (InvalidChunk, Unseen) as error:
-            reason = InvalidChunk.single("text_unseen", (), str(error), data)
-            self._seen.retract(reason)
-            return None if self._is_refused() else data
-        self._end_texts()
-        return rewritten
-
-    def _end_texts(self) -> None:
-        """Let everything leave that text rules hold, where a stream ends or fails."""
-        if self._rewriter is not None and (self._seen.done or self._seen.error is not None):
-            self._rewriter.end()
+            if chunk is not None:
+                rewritten: bytes | None = rewriter.rewrite(
+                    data, chunk, is_last=is_last, is_usual=is_usual
+                )
+                return rewritten
+        except Unseen as error:
+            self._seen.retract(InvalidChunk.single("text_unseen", (), str(error), data))
+        if is_last:
+            rewriter.end()
+        return None if self._is_refused() else data
 
     def _is_refused(self) -> bool:
         """Tell whether the event that was just observed is not to leave.

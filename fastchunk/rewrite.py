@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from .alike import Mold
 from .dialect import Dialect, Edits, Place, Script, Text, Unseen
 from .edit import edit, pointer, without_duplicates
 from .errors import InvalidChunk
@@ -42,148 +43,330 @@ def _table_of(paths: tuple[Path, ...]) -> Table:
     return Table(paths)
 
 
+_LIKES = 4  # for streams of some choices, or of events that are alike in turn
+_PATIENCE = 16  # how many events that are like none before are learned in vain
+_encode = msgspec.json.Encoder().encode
+_MARK = "\0text\0"
+
+
 class _Change:
     """What becomes of one event."""
 
-    __slots__ = ("edits", "event", "texts")
+    __slots__ = ("data", "edits", "event", "script", "texts")
 
-    def __init__(self, event: Any, texts: list[Text]) -> None:
+    def __init__(self, script: Script, data: bytes, event: Any, texts: list[Text]) -> None:
+        self.script = script
+        self.data = data
         self.event = event
         self.texts = texts
         self.edits: Edits = {}
 
     def write(self, text: Text, value: str) -> None:
-        """Write a text anew, everywhere it stands."""
+        """Write a text anew, everywhere it stands, and take out what else spells it out."""
         self.edits[text.place] = value
         if text.also is not None:
             self.edits[text.also] = value
+        self.drop_copies(text)
 
-    def read(self, place: Place) -> str:
-        """Return the text at a place as it leaves."""
-        if place in self.edits:
-            return str(self.edits[place])
-        return next((text.value for text in self.texts if text.place == place), "")
+    def drop_copies(self, text: Text) -> None:
+        """Take out what spells a text out, or how long it is."""
+        self.edits |= self.script.copies(self.event, text)
 
-    def find(self, voice: Hashable, channel: Channel) -> Text | None:
-        """Find the last piece of a channel's text in this event."""
+    def add(self, voice: Hashable, channel: Channel, piece: str) -> bool:
+        """Write a piece behind what the event has on a channel; False if it has no room for it."""
+        text = self._find(voice, channel)
+        if text is not None:
+            self.write(text, self.edits.get(text.place, text.value) + piece)
+            return True
+        near = self._find(voice)
+        if near is None or self.script.put is None:
+            return False
+        room = self.script.put(near, channel, piece)
+        for place, value in room.items():
+            self.edits[place] = self.edits.get(place, "") + value
+        return bool(room)
+
+    def blank_after(self, text: Text) -> None:
+        """Withhold what its voice says after a text."""
+        for later in self.texts[self.texts.index(text) + 1 :]:
+            if later.voice == text.voice:
+                self.write(later, "")
+
+    def make(self) -> bytes:
+        """Return the event's data as it is then."""
+        if not self.edits:
+            return self.data
+        # What is below a value that is replaced or dropped is gone with it.
+        changes = {
+            pointer(place): value
+            for place, value in self.edits.items()
+            if not _is_within(place[:-1], self.edits)
+        }
+        return edit(self.data, changes)
+
+    def _find(self, voice: Hashable, channel: Channel | None = None) -> Text | None:
+        """Find the last text of a voice, or of one of its channels."""
         for text in reversed(self.texts):
-            if text.channel == channel and text.voice == voice and not text.is_whole:
+            if text.voice == voice and channel in (None, text.channel) and not text.is_whole:
                 return text
         return None
 
-    def put(self, script: Script, text: Text, pieces: list[Piece]) -> None:
-        """Write text on other channels than its own, behind what is there."""
-        for channel, piece in pieces:
-            if channel != text.channel and script.put is not None:
-                for place, value in script.put(text, channel, piece).items():
-                    self.edits[place] = self.read(place) + value
+
+class _Like:
+    """An event that others are like."""
+
+    __slots__ = ("mold", "parts", "text")
+
+    def __init__(self, mold: Mold, text: Text, parts: list[bytes] | None) -> None:
+        self.mold = mold
+        self.text = text
+        self.parts: dict[Channel, list[bytes]] = {} if parts is None else {text.channel: parts}
+        """What stands around a text that is written anew, by the channel that it is written to."""
+
+
+def _is_within(place: Place, edits: Edits) -> bool:
+    """Tell whether a place is one of those that are edited, or below one."""
+    return any(place[:length] in edits for length in range(1, len(place) + 1))
 
 
 class Rewriter:
     """Applies rules to the events of one stream."""
 
-    def __init__(self, rules: Rules, script: Script) -> None:
+    def __init__(self, rules: Rules, dialect: Dialect) -> None:
         self.made: list[tuple[str, bytes]] = []
         """The events that are to leave before the one that was rewritten last: type and data."""
         self.stopped: dict[Any, str] = {}
         """The voices that a rule has stopped, each with its reason."""
         self._rules = rules
-        self._script = script
+        self._decode = dialect.decode
+        self._script = script = dialect.script
         self._table = _table_of(script.paths)
         self._chains: dict[Hashable, Chain] = {}
+        # What events are made like: of each channel the last one of which something was held.
         self._held: dict[Hashable, dict[Channel, tuple[bytes, Text]]] = {}
+        self._likes: list[_Like] = []
+        self._patience = _PATIENCE
 
-    def rewrite(self, data: bytes, event: Any) -> bytes | None:
+    def rewrite(
+        self, data: bytes, event: Any, *, is_last: bool = False, is_usual: bool = False
+    ) -> bytes | None:
         """Return an event's data as the rules leave it; None if all of it is withheld.
 
-        Raises `Unseen` where the event has text in a shape that no rule sees.
+        With the last event every text ends. A usual one says nothing of its stream but its texts.
+        Raises `Unseen` where the event has text in a shape that no rule sees, before a rule has
+        seen any of it.
         """
         script = self._script
-        if not is_plain(data, self._table):
-            # One client may read the first of two members that have one name, another the last.
-            data = without_duplicates(data)
-        change = _Change(event, script.texts(event, self._rules.reads_arguments))
+        read, texts = self._read(data, event)
+        change = _Change(script, read, event, texts)
         if self.stopped and script.silence is not None:
             silenced = script.silence(event, self.stopped)
             if silenced is None:
                 return None
             change.edits |= silenced
+            change.texts = [text for text in texts if not _is_within(text.place, silenced)]
+            is_usual = is_usual and not silenced
         for text in change.texts:
-            self._take(data, text, change)
-        for voice in script.ended(event):
+            self._take(text, change)
+        ended = list(self._chains) if is_last else script.ended(event)
+        ended = [voice for voice in ended if voice in self._chains]
+        for voice in ended:
             self._end(voice, change)
-        if not change.edits:
-            return data
-        return edit(data, {pointer(place): value for place, value in change.edits.items()})
+        if is_usual and read is data and not ended and len(texts) == 1 and self._patience:
+            self._learn(data, event, texts[0])
+        return change.make()
+
+    def rewrite_alike(self, data: bytes) -> bytes | None:
+        """Do the same with a usual event that is like one before; None for any other."""
+        for like in self._likes:
+            value = like.mold.read(data)
+            if value is not None:
+                text = like.text
+                chain = self._chains.get(text.voice)
+                if chain is None:
+                    return None
+                self._patience = _PATIENCE
+                pieces = chain.feed(text.channel, value)
+                if not value or _passes(pieces, text.channel, value, chain):
+                    return data
+                return self._rewrite_alike(data, like, value, pieces)
+        return None
+
+    def _rewrite_alike(self, data: bytes, like: _Like, value: str, pieces: list[Piece]) -> bytes:
+        """Write what leaves of the text of an event that is like one before."""
+        text = like.text
+        chain, channel = self._chains[text.voice], text.channel
+        if len(pieces) < 2 and chain.stopped is None:
+            to, piece = pieces[0] if pieces else (channel, "")
+            parts = like.parts.get(to)
+            if parts is None:
+                parts = like.parts[to] = self._parts_of(like, to)
+            if parts:
+                if chain.holds(channel):
+                    self._held[text.voice][channel] = data, text
+                elif to == channel and piece == value:
+                    return data
+                return _encode(piece).join(parts)
+        change = self._change_of(data)
+        self._give(change.texts[0], pieces, change)
+        return change.make()
+
+    def _parts_of(self, like: _Like, to: Channel) -> list[bytes]:
+        """Return what stands around a text that is written to a channel; [] if that depends."""
+        written = set()
+        for said, digit in (("a", b"0"), ("b", b"1")):
+            change = self._change_of(like.mold.fill(said, digit))
+            text = change.texts[0]
+            change.write(text, "")
+            if not change.add(text.voice, to, _MARK):
+                return []
+            written.add(change.make())
+        return written.pop().split(_encode(_MARK)) if len(written) == 1 else []
+
+    def _change_of(self, data: bytes) -> _Change:
+        """Begin to change an event that is like one before."""
+        event = self._decode(data)
+        texts = self._script.texts(event, self._rules.reads_arguments)
+        return _Change(self._script, data, event, [text for text in texts if text.value])
+
+    def _learn(self, data: bytes, event: Any, text: Text) -> None:
+        """Take note of what an event is like, so that those that are alike need not be decoded."""
+        self._patience -= 1
+        if text.voice in self._chains:
+            copies = self._script.copies(event, text)
+            varying = {str(place[-1]) for place in copies}
+            if self._patience < _PATIENCE // 2:
+                varying.update(self._script.passing)
+            mold = Mold.of(data, text.value, varying)
+            if mold is not None:
+                parts = None if copies else mold.around()
+                self._likes = [_Like(mold, text, parts), *self._likes[: _LIKES - 1]]
+
+    def rewrite_answer(self, data: bytes, answer: Any) -> bytes:
+        """Return an answer's data, in which each text is all of one, as the rules leave it."""
+        found = self._script.answer_texts(answer, self._rules.reads_arguments)
+        texts = [text for text in found if text.value]
+        change = _Change(self._script, data, answer, texts)
+        for text in texts:
+            reason = self._take(text, change)
+            if reason is not None:
+                self._stop(text.voice, reason, change)
+        for voice in list(self._chains):
+            self._end(voice, change)
+        return change.make()
 
     def end(self) -> None:
         """End every text: what is held leaves in events that are made."""
         for voice in list(self._chains):
-            self._end(voice, _Change(None, []))
+            self._end(voice, _Change(self._script, b"", None, []))
 
-    def _take(self, data: bytes, text: Text, change: _Change) -> None:
-        """Give a text to its rules, and write what leaves of it."""
-        voice, channel, value = text.voice, text.channel, text.value
+    def _read(self, data: bytes, event: Any) -> tuple[bytes, list[Text]]:
+        """Return an event's data without duplicate keys, and its texts."""
+        try:
+            texts = self._script.texts(event, self._rules.reads_arguments)
+            found = [text for text in texts if text.value]
+            if len(found) < len(texts) or not is_plain(data, self._table):
+                # One client may read the first of two members of one name, another the last.
+                data = without_duplicates(data)
+                # If it can be edited at all is to be known before a rule has read it.
+                edit(data, {pointer(text.place): text.value for text in found})
+        except (InvalidChunk, msgspec.DecodeError, RecursionError) as error:
+            raise Unseen(str(error)) from error
+        return data, found
+
+    def _take(self, text: Text, change: _Change) -> str | None:
+        """Give a text to its rules, and write what leaves of it; return why a whole one stopped."""
         if text.is_whole:
-            _rewrite_whole(self._rules, self._script, text, change)
-            return
+            return _rewrite_whole(self._rules, text, change)
+        voice, channel, value = text.voice, text.channel, text.value
         chain = self._chains.get(voice)
         if chain is None:
             if voice in self.stopped:
-                return
+                return None  # in this very event, so that it is blank
             chain = self._chains[voice] = self._rules.start()
+            self._held[voice] = {channel: (change.data, text)}
         pieces = chain.feed(channel, value)
-        if len(pieces) == 1 and pieces[0][1] is value and pieces[0][0] is channel:
-            return  # nothing is held either
-        if chain.holds(channel):
-            self._held.setdefault(voice, {})[channel] = data, text
-            _drop_copies(self._script, text, change)
-        _write(self._script, text, pieces, change)
+        if _passes(pieces, channel, value, chain):
+            return None
+        self._give(text, pieces, change)
+        return None
+
+    def _give(self, text: Text, pieces: list[Piece], change: _Change) -> None:
+        """Write what leaves of a text when its rules have read it."""
+        voice, channel = text.voice, text.channel
+        chain = self._chains[voice]
         if chain.stopped is not None:
+            change.blank_after(text)
+        if chain.holds(channel):
+            self._held[voice][channel] = change.data, text
+            change.drop_copies(text)
+        _write_own(text, pieces, change)
+        self._add(voice, [piece for piece in pieces if piece[0] != channel], change)
+        if chain.stopped is not None:
+            del self._chains[voice], self._held[voice]
             self._stop(voice, chain.stopped, change)
 
-    def _stop(self, voice: Hashable, reason: str, change: _Change) -> None:
-        self.stopped[voice] = reason
-        self._end(voice, change)
+    def _stop(self, voice: Hashable, reason: str, change: _Change) -> bool:
+        """Write a voice's finish reason into an event; False if it says nothing there."""
         assert self._script.stop is not None  # noqa: S101
-        change.edits |= self._script.stop(change.event, voice, reason)
+        edits = self._script.stop(change.event, voice, reason)
+        if edits:
+            self.stopped[voice] = reason
+            change.edits |= edits
+        return bool(edits)
 
     def _end(self, voice: Hashable, change: _Change) -> None:
         """Let everything leave that is held of a voice, in this event or before it."""
         chain = self._chains.pop(voice, None)
         if chain is None:
             return
-        held = self._held.pop(voice, {})
-        for channel, piece in _joined(chain.close()).items():
-            text = change.find(voice, channel)
-            if text is not None:
-                change.write(text, change.read(text.place) + piece)
-                _drop_copies(self._script, text, change)
-            else:
+        self._add(voice, chain.close(), change)
+        if chain.stopped is not None and not self._stop(voice, chain.stopped, change):
+            self._make_stop(voice, chain.stopped)
+        del self._held[voice]
+
+    def _make_stop(self, voice: Hashable, reason: str) -> None:
+        """Make an event with a finish reason: the text has ended, and its end was a Stop's."""
+        data, like = next(iter(self._held[voice].values()))
+        kind, made = self._script.make(data, like, like.channel, "")
+        change = _Change(self._script, made, msgspec.json.decode(made), [])
+        if self._stop(voice, reason, change):
+            self.made.append((kind, change.make()))
+
+    def _add(self, voice: Hashable, pieces: list[Piece], change: _Change) -> None:
+        """Write pieces behind what an event has on their channels, or into one that is made."""
+        for channel, piece in _joined(pieces).items():
+            if not change.add(voice, channel, piece):
+                held = self._held[voice]
                 data, like = held.get(channel) or next(iter(held.values()))
                 self.made.append(self._script.make(data, like, channel, piece))
 
 
-def _write(script: Script, text: Text, pieces: list[Piece], change: _Change) -> None:
-    """Write what leaves of a text: on its own channel, and on others."""
+def _passes(pieces: list[Piece], channel: Channel, value: str, chain: Chain) -> bool:
+    """Tell whether a text leaves as it came, and nothing is held."""
+    return (
+        len(pieces) == 1
+        and pieces[0][1] is value
+        and pieces[0][0] is channel
+        # There is only one object for a character: it may be one that was held before.
+        and (len(value) > 1 or not chain.holds(channel))
+    )
+
+
+def _write_own(text: Text, pieces: list[Piece], change: _Change) -> None:
+    """Write what leaves of a text on its own channel."""
     own = "".join([piece for channel, piece in pieces if channel == text.channel])
     if own != text.value:
         change.write(text, own)
-        _drop_copies(script, text, change)
-    change.put(script, text, pieces)
 
 
-def _drop_copies(script: Script, text: Text, change: _Change) -> None:
-    change.edits |= script.copies(change.event, text)
-
-
-def _rewrite_whole(rules: Rules, script: Script, text: Text, change: _Change) -> str | None:
+def _rewrite_whole(rules: Rules, text: Text, change: _Change) -> str | None:
     """Apply rules to all of a text at once; return the reason if one has stopped it."""
     chain = rules.start()
     pieces = chain.feed(text.channel, text.value)
     stopped = chain.stopped
     pieces += chain.close()
-    _write(script, text, list(_joined(pieces).items()), change)
+    _write_own(text, pieces, change)
     return stopped
 
 
@@ -199,21 +382,12 @@ def rewrite_answer(data: bytes, rules: Rules, dialect: Dialect) -> bytes:
 
     Raises `InvalidChunk` for what is no JSON object, or has text in a shape that no rule sees.
     """
-    script = dialect.script
     try:
         answer = msgspec.json.decode(data)
         if not isinstance(answer, dict):
             raise InvalidChunk.single("not_an_answer", (), "the answer is no JSON object", data)
-        data = without_duplicates(data)
-        change = _Change(answer, script.answer_texts(answer, rules.reads_arguments))
+        return Rewriter(rules, dialect).rewrite_answer(without_duplicates(data), answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidChunk.single("json_invalid", (), f"no JSON document: {error}", data) from error
     except Unseen as error:
         raise InvalidChunk.single("text_unseen", (), str(error), data) from error
-    for text in change.texts:
-        reason = _rewrite_whole(rules, script, text, change)
-        if reason is not None and script.stop is not None:
-            change.edits |= script.stop(answer, text.voice, reason)
-    if not change.edits:
-        return data
-    return edit(data, {pointer(place): value for place, value in change.edits.items()})

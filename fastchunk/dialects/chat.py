@@ -11,8 +11,8 @@ reasoning an object that holds the text. What a server writes there in any other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import Any, Final, cast
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
@@ -104,10 +104,23 @@ def find_error(facts: Facts) -> Any:
 
 _CONTENT: Channel = ("content", 0)
 _REASONING: Channel = ("reasoning", 0)
+# What a server says beside them in another place, and that is no copy.
+_SECOND_CONTENT: Channel = ("content", 1)
 _SECOND_REASONING: Channel = ("reasoning", 1)
+_THIRD_REASONING: Channel = ("reasoning", 2)
 _REFUSAL: Channel = ("refusal", 0)
 
+_NAMES = ("reasoning", "reasoning_content")
 _PADDINGS = ("obfuscation", "p")
+# What an event that is made does not say once more.
+_ONCE: dict[str, Any] = dict.fromkeys(
+    (
+        *("usage", "error", "prompt_token_ids", "prompt_text", "prompt_filter_results", "metrics"),
+        *("kv_transfer_params", "sglext", "moderation", "citations", "search_results", "timings"),
+        *("x_groq", *_PADDINGS),
+    ),
+    DROP,
+)
 
 
 def _texts(chunk: Chunk, with_arguments: bool) -> list[Text]:
@@ -120,7 +133,7 @@ def _texts(chunk: Chunk, with_arguments: bool) -> list[Text]:
             place = ("choices", position, "delta")
             found += _delta_texts(voice, delta, place, with_arguments)
         if choice.text or choice.message:
-            found += _strays(voice, choice, position, found)
+            found += _strays(voice, choice, ("choices", position), with_arguments, found)
     return found
 
 
@@ -138,27 +151,52 @@ def _delta_texts(
         found += texts_below(voice, _CONTENT, content, (*place, "content"))
     if delta.refusal:
         found += texts_below(voice, _REFUSAL, delta.refusal, (*place, "refusal"))
+    if delta.audio is not UNSET:
+        found += _spoken(voice, msgspec.json.decode(delta.audio), place)
     if with_arguments:
         found += _arguments(voice, delta, place)
     return found
 
 
+def _spoken(voice: Hashable, audio: Any, place: Place) -> Iterator[Text]:
+    """List what is said in an audio, in writing."""
+    if isinstance(audio, dict):
+        yield Text(voice, _SECOND_CONTENT, "", (*place, "audio"))
+        at = (*place, "audio", "transcript")
+        yield from texts_below(voice, _SECOND_CONTENT, audio.get("transcript"), at)
+
+
 def _reasoning_texts(voice: Hashable, delta: wire.DeltaMessage, place: Place) -> Iterator[Text]:
-    if delta.reasoning or delta.reasoning_content:
-        yield from _reasoning(voice, place, delta.reasoning, delta.reasoning_content)
-    else:
-        details = msgspec.json.decode(cast(Raw, delta.reasoning_details))
-        yield from texts_below(voice, _REASONING, details, (*place, "reasoning_details"))
+    yield from _reasoning(voice, place, delta.reasoning, delta.reasoning_content)
+    if delta.reasoning_details is not UNSET:
+        said = delta.reasoning or delta.reasoning_content
+        yield from _details(voice, msgspec.json.decode(delta.reasoning_details), said, place)
+
+
+def _details(voice: Hashable, details: Any, said: Any, place: Place) -> Iterator[Text]:
+    """List the texts of the reasoning's details, if they are no copy of what is said."""
+    channel = _THIRD_REASONING if said else _REASONING
+    texts = list(texts_below(voice, channel, details, (*place, "reasoning_details")))
+    yield from _but_copies(texts, said)
+
+
+def _but_copies(texts: list[Text], said: Any) -> Iterator[Text]:
+    """List texts, unless they spell out, all together, what is said elsewhere."""
+    is_copy = _joined(texts) == said
+    return (text for text in texts if not (is_copy and text.value))
+
+
+def _joined(texts: Iterable[Text]) -> str:
+    return "".join([text.value for text in texts])
 
 
 def _reasoning(voice: Hashable, place: Place, one: Any, other: Any) -> Iterator[Text]:
     """List the reasoning, which may stand under two names: the same text, as a rule."""
-    names = ("reasoning", "reasoning_content")
     if one and one == other and type(one) is str:
-        yield Text(voice, _REASONING, one, (*place, names[0]), also=(*place, names[1]))
+        yield Text(voice, _REASONING, one, (*place, _NAMES[0]), also=(*place, _NAMES[1]))
         return
     channels = (_REASONING, _SECOND_REASONING if one and other else _REASONING)
-    for name, value, channel in zip(names, (one, other), channels, strict=True):
+    for name, value, channel in zip(_NAMES, (one, other), channels, strict=True):
         if value:
             yield from texts_below(voice, channel, value, (*place, name))
 
@@ -168,51 +206,59 @@ def _arguments(voice: Hashable, delta: wire.DeltaMessage, place: Place) -> Itera
         number = call.index if type(call.index) is int else position
         at = (*place, "tool_calls", position)
         if call.function:
-            yield from _argument(voice, number, call.function, (*at, "function"))
+            arguments = call.function.arguments
+            yield from _argument(voice, number, arguments, (*at, "function", "arguments"))
         if call.custom is not UNSET:
             custom = msgspec.json.decode(call.custom)
-            if isinstance(custom, dict) and isinstance(custom.get("input"), str):
-                yield Text(voice, ("arguments", number), custom["input"], (*at, "custom", "input"))
+            if isinstance(custom, dict):
+                yield Text(voice, ("arguments", number), "", (*at, "custom"))
+                yield from _argument(voice, number, custom.get("input"), (*at, "custom", "input"))
     if delta.function_call:
-        yield from _argument(voice, -1, delta.function_call, (*place, "function_call"))
+        at, arguments = (*place, "function_call", "arguments"), delta.function_call.arguments
+        yield from _argument(voice, -1, arguments, at)
 
 
-def _argument(
-    voice: Hashable, number: int, function: wire.DeltaFunctionCall, place: Place
-) -> Iterator[Text]:
+def _argument(voice: Hashable, number: int, value: Any, place: Place) -> Iterator[Text]:
     """List a call's arguments: the next piece of a text, or an object at once."""
-    arguments, at = function.arguments, (*place, "arguments")
-    if type(arguments) is str:
-        if arguments:
-            yield Text(voice, ("arguments", number), arguments, at)
-    else:
-        yield from leaves_below(voice, ("arguments", number), arguments, at, but=())
+    if type(value) is not str:
+        yield from leaves_below(voice, ("arguments", number), value, place, but=())
+    elif value:
+        yield Text(voice, ("arguments", number), value, place)
 
 
-def _strays(voice: Hashable, choice: Choice, position: int, found: list[Text]) -> Iterator[Text]:
-    """List the texts beside a delta: a copy of it in `text`, or a whole `message`."""
-    place = ("choices", position)
-    if choice.text and not any(text.voice == voice for text in found):
-        yield from texts_below(voice, _CONTENT, msgspec.json.decode(choice.text), (*place, "text"))
-    if choice.message:
-        message = msgspec.json.decode(choice.message)
-        if isinstance(message, dict):
-            yield from _message_texts(voice, message, (*place, "message"), with_arguments=True)
+def _strays(
+    voice: Hashable, choice: Choice, place: Place, with_arguments: bool, found: list[Text]
+) -> Iterator[Text]:
+    """List the texts beside a delta that are no copies: `text`, and those of a `message`."""
+    if choice.text:
+        content = choice.delta.content if choice.delta else None
+        yield from _stray(voice, msgspec.json.decode(choice.text), content, place)
+    message = _parsed(choice.message)
+    if isinstance(message, dict):
+        said = {(text.channel, text.value) for text in found if text.voice == voice}
+        at = (*place, "message")
+        for text in _message_texts(("message", voice), message, at, with_arguments):
+            if not text.value or (text.channel, text.value) not in said:
+                yield text
+
+
+def _stray(voice: Hashable, value: Any, content: Any, place: Place) -> Iterator[Text]:
+    channel = _SECOND_CONTENT if content else _CONTENT
+    texts = list(texts_below(voice, channel, value, (*place, "text")))
+    yield from _but_copies(texts, content)
 
 
 def _message_texts(
-    voice: Hashable, message: dict[str, Any], place: Place, *, with_arguments: bool
+    voice: Hashable, message: dict[str, Any], place: Place, with_arguments: bool
 ) -> Iterator[Text]:
     """List the texts of a whole message."""
+    yield Text(voice, _CONTENT, "", place)
     one, other = message.get("reasoning"), message.get("reasoning_content")
-    for text in _reasoning(voice, place, one, other):
-        yield structs.replace(text, is_whole=True)
-    for name, channel in (
-        ("content", _CONTENT),
-        ("refusal", _REFUSAL),
-        ("reasoning_details", _REASONING),
-    ):
-        yield from texts_below(voice, channel, message.get(name), (*place, name), is_whole=True)
+    yield from _reasoning(voice, place, one, other)
+    yield from _details(voice, message.get("reasoning_details"), one or other, place)
+    for name, channel in (("content", _CONTENT), ("refusal", _REFUSAL)):
+        yield from texts_below(voice, channel, message.get(name), (*place, name))
+    yield from _spoken(voice, message.get("audio"), place)
     if with_arguments:
         calls = message.get("tool_calls")
         for number, call in enumerate(calls if isinstance(calls, list) else ()):
@@ -240,55 +286,85 @@ def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
             continue
         index = choice.get("index")
         voice, place = index if type(index) is int else position, ("choices", position)
-        message = choice.get("message")
+        message, content = choice.get("message"), None
         if isinstance(message, dict):
-            at = (*place, "message")
-            found += _message_texts(voice, message, at, with_arguments=with_arguments)
-        found += texts_below(voice, _CONTENT, choice.get("text"), (*place, "text"), is_whole=True)
+            at, content = (*place, "message"), message.get("content")
+            found += _message_texts(voice, message, at, with_arguments)
+        found += _stray(voice, choice.get("text"), content, place)
     return found
 
 
 def ended(chunk: Any) -> list[Hashable]:
-    """List the choices that have a finish reason."""
-    return [
-        choice.index_or(position)
-        for position, choice in enumerate(chunk.choices or ())
-        if choice.finish_reason
-    ]
+    """List the choices that have a finish reason, and the messages, which come whole."""
+    found: list[Hashable] = []
+    for position, choice in enumerate(chunk.choices or ()):
+        if choice.finish_reason:
+            found.append(choice.index_or(position))
+        if getattr(choice, "message", None):  # completions have none
+            found.append(("message", choice.index_or(position)))
+    return found
 
 
-def _position(event: Any, voice: Hashable) -> int:
+def _position(event: Any, voice: Hashable) -> int | None:
     """Find a choice in a chunk, or in an answer."""
-    choices = event["choices"] if isinstance(event, dict) else event.choices
-    for position, choice in enumerate(choices):
-        index = choice.get("index") if isinstance(choice, dict) else choice.index
+    for position, choice in enumerate(_get(event, "choices") or ()):
+        index = _get(choice, "index")
         if (index if type(index) is int else position) == voice:
             return position
-    raise LookupError(voice)
+    return None
 
 
 def _copies(event: Any, text: Text) -> Edits:
-    """List what spells out a text: its tokens, other spellings, a padding that tells its length."""
-    choice, inner = text.place[:2], text.place[2]
-    if isinstance(event, dict):
-        said = event["choices"][choice[1]]
-        message = said.get("message") or {}
-    else:
-        said = event.choices[choice[1]]
-        message = said.delta or {}
+    """Take out what spells out a text: its tokens, a copy, a padding that tells its length."""
+    at, inner = text.place[:2], str(text.place[2])
+    choice = _get(event, "choices")[text.place[1]]
+    message = _get(choice, inner)
+    if isinstance(message, Raw):
+        message = msgspec.json.decode(message)
     copies: list[Place] = [(key,) for key in _PADDINGS if says(event, key)]
-    copies += [(*choice, key) for key in ("logprobs", "token_ids") if says(said, key)]
-    copies += [(*choice, inner, key) for key in ("token_id",) if says(message, key)]
-    if text.channel[0] == "content" and inner != "text" and says(said, "text"):
-        copies.append((*choice, "text"))
-    if text.channel[0] == "reasoning" and "reasoning_details" not in text.place:
-        copies += [(*choice, inner, key) for key in ("reasoning_details",) if says(message, key)]
+    copies += [(*at, key) for key in ("logprobs", "token_ids") if says(choice, key)]
+    if says(message, "token_id"):
+        copies.append((*at, inner, "token_id"))
+    if "audio" in text.place:
+        copies.append((*at, inner, "audio", "data"))
+    if text.channel == _REASONING and "reasoning_details" not in text.place:
+        details = _parsed(_get(message, "reasoning_details"))
+        if details and not any(t.value for t in _details(None, details, text.value, ())):
+            copies.append((*at, inner, "reasoning_details"))
+    if text.channel == _CONTENT and inner != "text":
+        said = _parsed(_get(choice, "text"))
+        if said and not any(t.value for t in _stray(None, said, _get(message, "content"), ())):
+            copies.append((*at, "text"))
+    if inner == "delta":
+        copies += _copies_in_message(_parsed(choice.message), text)
     return dict.fromkeys(copies, DROP)
+
+
+def _copies_in_message(message: Any, text: Text) -> list[Place]:
+    """List the places in a message that say what a delta says."""
+    if not isinstance(message, dict):
+        return []
+    at = (*text.place[:2], "message")
+    found = _message_texts(None, message, at, with_arguments=text.channel[0] == "arguments")
+    return [
+        said.place for said in found if (said.channel, said.value) == (text.channel, text.value)
+    ]
+
+
+def _get(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+
+
+def _parsed(value: Any) -> Any:
+    """Return what a raw value is; what is absent is null."""
+    if value is UNSET:
+        return None
+    return msgspec.json.decode(value) if isinstance(value, Raw) else value
 
 
 def says(value: Any, key: str) -> bool:
     """Tell whether there is anything under a key but null."""
-    said = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+    said = _get(value, key)
     return said is not None and said is not UNSET and said != _NULL
 
 
@@ -300,31 +376,57 @@ def _name_of(channel: Channel) -> str:
 
 
 def _put(text: Text, channel: Channel, value: str) -> Edits:
+    if text.place[2] == "text" or channel[0] == "arguments":
+        return {}
     return {(*text.place[:3], _name_of(channel)): value}
 
 
 def _make(data: bytes, text: Text, channel: Channel, value: str) -> tuple[str, bytes]:
-    choice = {"index": text.voice, "delta": _delta(text, channel, value), "finish_reason": None}
-    dropped = dict.fromkeys(("usage", *_PADDINGS), DROP)
-    return "message", edit(data, {"choices": [choice], **dropped})
+    like = text if text.channel == channel else None
+    choice: dict[str, Any] = {"index": text.voice, "delta": {}, "finish_reason": None}
+    if like is not None and like.place[2] == "text":
+        choice["text"] = value
+    elif channel[0] == "arguments":
+        choice["delta"] = _call(like, channel[1], value)
+    else:
+        choice["delta"] = _delta(like, channel, value)
+    return "message", edit(data, {"choices": [choice], **_ONCE})
 
 
-def _delta(text: Text, channel: Channel, value: str) -> dict[str, Any]:
-    name, number = channel
-    if name == "arguments":
-        function = {"arguments": value}
-        if number < 0:
-            return {"function_call": function}
-        return {"tool_calls": [{"index": number, "function": function}]}
-    places = (text.place, text.also) if channel == text.channel else ()
-    names = [str(place[3]) for place in places if place and place[2] == "delta"]
-    named = [name for name in names if name != "reasoning_details"]
-    return dict.fromkeys(named or [_name_of(channel)], value)
+def _delta(like: Text | None, channel: Channel, value: str) -> dict[str, Any]:
+    """Write a delta with a text in the place where the other one has it."""
+    if like is not None and like.also is not None:
+        return dict.fromkeys(_NAMES, value)
+    key = "" if like is None else like.place[3]
+    if key == "audio":
+        return {key: {"transcript": value}}
+    if key == "content" and channel[0] == "reasoning":
+        return {key: [{"type": "thinking", "thinking": [{"type": "text", "text": value}]}]}
+    return {key if key in _NAMES else _name_of(channel): value}
+
+
+def _call(like: Text | None, number: int, value: str) -> dict[str, Any]:
+    """Write a delta with the next piece of a tool call's arguments."""
+    if number < 0:
+        return {"function_call": {"arguments": value}}
+    if like is not None and "custom" in like.place:
+        return {"tool_calls": [{"index": number, "custom": {"input": value}}]}
+    return {"tool_calls": [{"index": number, "function": {"arguments": value}}]}
 
 
 def stop(event: Any, voice: Hashable, reason: str) -> Edits:
-    """Write a choice's finish reason."""
-    return {("choices", _position(event, voice), "finish_reason"): reason}
+    """Write a choice's finish reason, and take out what follows its content."""
+    position = _position(event, voice)
+    if position is None:
+        return {}
+    at = ("choices", position)
+    choice = _get(event, "choices")[position]
+    edits: Edits = {(*at, "finish_reason"): reason}
+    for inner in ("delta", "message"):
+        for key in ("tool_calls", "function_call"):
+            if says(_get(choice, inner), key):
+                edits[(*at, inner, key)] = DROP
+    return edits
 
 
 def silence(chunk: Any, voices: Collection[Hashable]) -> Edits | None:
@@ -335,7 +437,8 @@ def silence(chunk: Any, voices: Collection[Hashable]) -> Edits | None:
         return {}
     if len(silent) < len(choices):
         return {("choices", position): DROP for position in silent}
-    return {("choices",): []} if isinstance(chunk.usage, wire.UsageInfo) else None
+    says_more = isinstance(chunk.usage, wire.UsageInfo) or says(chunk, "error")
+    return {("choices",): []} if says_more or says(chunk, "x_groq") else None
 
 
 # --- the name of the reasoning ------------------------------------------------------------------
@@ -355,7 +458,7 @@ class _NamedChoices(Struct, gc=False):
     choices: list[_Named] | UnsetType | None = UNSET
 
 
-_decode_names = msgspec.json.Decoder(_NamedChoices).decode
+_decode_names = codec.tolerant_decoder(_NamedChoices)
 
 
 def _rename(data: bytes, name: str) -> bytes:
@@ -363,27 +466,30 @@ def _rename(data: bytes, name: str) -> bytes:
     if b"reasoning" not in data and b"\\u" not in data:
         return data
     changes: dict[str, Any] = {}
-    for position, choice in enumerate(_decode_names(data).choices or ()):
+    choices = _decode_names(data).choices
+    for position, choice in enumerate(choices if isinstance(choices, list) else ()):
         for key in ("delta", "message"):
-            names = getattr(choice, key)
-            if names:
+            names = _get(choice, key)
+            if isinstance(names, _Names):
                 changes |= _renamed(names, name, pointer(("choices", position, key)))
     return edit(data, changes) if changes else data
 
 
 def _renamed(names: _Names, name: str, within: str) -> dict[str, Any]:
-    values = {key: getattr(names, key) for key in ("reasoning", "reasoning_content")}
-    said = [value for value in values.values() if value is not UNSET and value != Raw(b"null")]
-    if not said:
-        said = [value for value in values.values() if value is not UNSET]
-    if not said:
-        return {}
+    values = {key: getattr(names, key) for key in _NAMES}
+    found = [value for value in values.values() if value is not UNSET]
+    said = [value for value in found if value not in (_NULL, _EMPTY)] or found
+    if not said or said.count(said[0]) < len(said):
+        return {}  # two texts that differ are no matter of names
     changes: dict[str, Any] = {}
     for key, value in values.items():
         wanted = said[0] if name in (key, "both") else UNSET
         if wanted != value:
             changes[f"{within}/{key}"] = DROP if wanted is UNSET else wanted
     return changes
+
+
+_EMPTY = Raw(b'""')
 
 
 DIALECT: Final = Dialect(
@@ -403,9 +509,11 @@ DIALECT: Final = Dialect(
                 ("choices", None, "delta", key)
                 for key in ("content", "reasoning", "reasoning_content", "refusal")
             ),
+            *(("choices", None, "delta", key) for key in ("reasoning_details", "audio")),
             ("choices", None, "delta", "content", None, "text"),
             ("choices", None, "delta", "tool_calls", None, "index"),
             ("choices", None, "delta", "tool_calls", None, "function", "arguments"),
+            ("choices", None, "delta", "tool_calls", None, "custom"),
             ("choices", None, "delta", "function_call", "arguments"),
         ),
         texts=_texts,
@@ -416,6 +524,7 @@ DIALECT: Final = Dialect(
         answer_texts=_answer_texts,
         stop=stop,
         silence=silence,
+        passing=("id", "created"),
         rename=_rename,
     ),
     has_usage_chunks=True,
