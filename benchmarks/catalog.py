@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .job import Job
-from .jobs import answers, codec, edits, families, framing, iterate, producer, ray_serve, relays
+from .jobs import (
+    answers,
+    codec,
+    edits,
+    families,
+    framing,
+    iterate,
+    producer,
+    ray_serve,
+    relays,
+    sdks,
+)
 
 _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     relays.jobs,
@@ -20,6 +31,7 @@ _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     producer.jobs,
     answers.jobs,
     ray_serve.jobs,
+    sdks.jobs,
 )
 
 
