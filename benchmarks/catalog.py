@@ -20,6 +20,7 @@ from .jobs import (
     ray_serve,
     relays,
     rules,
+    sdks,
 )
 
 _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
@@ -34,6 +35,7 @@ _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     producer.jobs,
     answers.jobs,
     ray_serve.jobs,
+    sdks.jobs,
 )
 
 

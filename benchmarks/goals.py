@@ -15,7 +15,7 @@ from . import imports
 from .documents import DELTA
 from .figures import Results, factor, quartiles, ratios, slowest
 from .job import OURS, PURE
-from .jobs import apis, codec, edits, framing, ray_serve, rules
+from .jobs import apis, codec, edits, framing, ray_serve, rules, sdks
 from .jobs.iterate import ITERATE
 from .jobs.peers import BARE, DICTS, MODEL_CLASS, ROUTER
 from .jobs.relays import CHANGE, IDENTITY, LOOK
@@ -91,6 +91,8 @@ def _goals() -> Iterator[Goal]:
     for case in (ray_serve.TEXT, ray_serve.LOGPROBS):
         job = f"{ray_serve.STREAM}/{case}"
         yield Goal(job, job, OURS, ray_serve.RAY, 3)
+    for job in (*(f"{sdks.OPENAI}/{mix_}" for mix_ in sdks.MIXES), f"{sdks.ANTHROPIC}/{TEXT}"):
+        yield from _by_cut(job.replace("/", ", "), job, OURS, sdks.SDK, (15, 15, 15))
     what = "change the model, recorded mix, as fast as before"
     yield from _by_cut(what, mix, _PURE, ROUTER, _BEFORE)
     yield from _of_families()

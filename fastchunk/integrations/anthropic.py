@@ -36,8 +36,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from copy import copy
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import anthropic
 import httpx2
@@ -63,7 +62,7 @@ class Events(anthropic.Stream[Event]):
             options=stream._options,  # noqa: SLF001
         )
         self._reader = reader
-        self._events = _read(_with_decoder(stream, reader), reader)
+        self._events = _read(stream.response, reader)
 
     @property
     def truncated(self) -> bool:
@@ -88,7 +87,7 @@ class AsyncEvents(anthropic.AsyncStream[Event]):
             options=stream._options,  # noqa: SLF001
         )
         self._reader = reader
-        self._events = _aread(_with_decoder(stream, reader), reader)
+        self._events = _aread(stream.response, reader)
 
     @property
     def truncated(self) -> bool:
@@ -143,43 +142,29 @@ def _body_of(error: UpstreamError) -> dict[str, Any]:
     return {"type": "error", "error": error.error}
 
 
-S = TypeVar("S", anthropic.Stream[Any], anthropic.AsyncStream[Any])
-
-
-def _with_decoder(stream: S, reader: BodyReader[Event]) -> S:
-    """Copy a stream, so that what it gives its decoder goes to the reader."""
-    source = copy(stream)
-    source._decoder = reader  # type: ignore[assignment]  # noqa: SLF001
-    return source
-
-
-def _read(source: anthropic.Stream[Any], reader: BodyReader[Event]) -> Iterator[Event]:
-    reads: Any = source._iter_events()  # noqa: SLF001
+def _read(response: httpx2.Response, reader: BodyReader[Event]) -> Iterator[Event]:
     try:
-        for items in reads:
+        for items in reader.iter_bytes(response.iter_bytes()):
             for event in items:
                 if type(event) is not PingEvent:
                     yield event
         yield from reader.end()
     finally:
-        if not _mark_closed(source.response):
-            source.response.close()
+        if not _mark_closed(response):
+            response.close()
 
 
-async def _aread(
-    source: anthropic.AsyncStream[Any], reader: BodyReader[Event]
-) -> AsyncIterator[Event]:
-    reads: Any = source._iter_events()  # noqa: SLF001
+async def _aread(response: httpx2.Response, reader: BodyReader[Event]) -> AsyncIterator[Event]:
     try:
-        async for items in reads:
+        async for items in reader.aiter_bytes(response.aiter_bytes()):
             for event in items:
                 if type(event) is not PingEvent:
                     yield event
         for event in reader.end():
             yield event
     finally:
-        if not _mark_closed(source.response):
-            await source.response.aclose()
+        if not _mark_closed(response):
+            await response.aclose()
 
 
 def _mark_closed(response: httpx2.Response) -> bool:

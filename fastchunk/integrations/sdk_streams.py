@@ -22,11 +22,7 @@ None if the SDK raises none there."""
 
 
 class BodyReader(Generic[C]):
-    """Makes chunks of a body's reads, in the place of an SDK's decoder of events.
-
-    An SDK's stream gives the reads to `iter_bytes` or `aiter_bytes` of its decoder, and minds what
-    their iterator raises. So do the drop-ins, with one of these for its decoder.
-    """
+    """Makes chunks of a body's reads; it has the methods of an SDK's decoder of events."""
 
     def __init__(
         self, family: Family[C], max_event_size: int, make_error: MakeError, *, until_done: bool
