@@ -122,11 +122,13 @@ def events(
     if not isinstance(stream, (anthropic.Stream, anthropic.AsyncStream)):
         raise TypeError(f"stream must be an anthropic.Stream or AsyncStream, not {stream!r}")
 
+    client, response = stream._client, stream.response  # noqa: SLF001
+
     def make_error(error: UpstreamError, _before: Any) -> Exception:
         # A text is what was no JSON.
         body = error.error if isinstance(error.error, str) else _body_of(error)
-        made: Exception = stream._client._make_status_error(  # noqa: SLF001
-            str(body), body=body, response=stream.response
+        made: Exception = client._make_status_error(  # noqa: SLF001
+            str(body), body=body, response=response
         )
         return made
 
