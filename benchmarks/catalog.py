@@ -8,11 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .job import Job
-from .jobs import answers, codec, edits, families, framing, iterate, producer, ray_serve, relays
+from .jobs import (
+    answers,
+    apis,
+    codec,
+    edits,
+    families,
+    framing,
+    iterate,
+    producer,
+    ray_serve,
+    relays,
+    rules,
+    sdks,
+)
 
 _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     relays.jobs,
     iterate.jobs,
+    rules.jobs,
+    apis.jobs,
     framing.jobs,
     edits.jobs,
     codec.jobs,
@@ -20,6 +35,7 @@ _SOURCES: tuple[Callable[[], Iterator[Job]], ...] = (
     producer.jobs,
     answers.jobs,
     ray_serve.jobs,
+    sdks.jobs,
 )
 
 

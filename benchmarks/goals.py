@@ -15,7 +15,7 @@ from . import imports
 from .documents import DELTA
 from .figures import Results, factor, quartiles, ratios, slowest
 from .job import OURS, PURE
-from .jobs import codec, edits, framing, ray_serve
+from .jobs import apis, codec, edits, framing, ray_serve, rules, sdks
 from .jobs.iterate import ITERATE
 from .jobs.peers import BARE, DICTS, MODEL_CLASS, ROUTER
 from .jobs.relays import CHANGE, IDENTITY, LOOK
@@ -91,8 +91,33 @@ def _goals() -> Iterator[Goal]:
     for case in (ray_serve.TEXT, ray_serve.LOGPROBS):
         job = f"{ray_serve.STREAM}/{case}"
         yield Goal(job, job, OURS, ray_serve.RAY, 3)
+    for job in (*(f"{sdks.OPENAI}/{mix_}" for mix_ in sdks.MIXES), f"{sdks.ANTHROPIC}/{TEXT}"):
+        yield from _by_cut(job.replace("/", ", "), job, OURS, sdks.SDK, (15, 15, 15))
     what = "change the model, recorded mix, as fast as before"
     yield from _by_cut(what, mix, _PURE, ROUTER, _BEFORE)
+    yield from _of_families()
+    yield from _of_rules()
+
+
+def _of_families() -> Iterator[Goal]:
+    for family in apis.FAMILIES:
+        for case in apis.SHOWN:
+            for work in apis.RELAYS:
+                job = f"{work}/{family}/{case}"
+                yield Goal(f"{work}, {family}, {case}", job, OURS, apis.SDK, 8)
+            job = f"{apis.ITERATE}/{family}/{case}"
+            yield Goal(f"{apis.ITERATE}, {family}, {case}", job, OURS, apis.SDK, 20)
+        if family != "completions":
+            yield Goal(
+                f"{apis.ACCUMULATE}, {family}", f"{apis.ACCUMULATE}/{family}", OURS, apis.SDK, 20
+            )
+
+
+def _of_rules() -> Iterator[Goal]:
+    for rule in rules.RULES:
+        for case in rules.SHOWN:
+            job = f"{rules.REPLACE}, {rule}/{RECORDED}/{case}"
+            yield Goal(f"text rule, {rule}, recorded mix, {case}", job, OURS, ROUTER, 2)
 
 
 def jobs() -> frozenset[str]:

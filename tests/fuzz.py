@@ -9,12 +9,15 @@ agree with the exact edit; no buffer outgrows its bound.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
@@ -25,15 +28,20 @@ from fastchunk import (
     FastchunkError,
     InvalidChunk,
     Relay,
+    completions,
     edit,
     encode,
+    messages,
     models,
+    responses,
+    text,
     wire,
 )
 from fastchunk.edit import _edit_exactly, encode_changes, table_of
 from fastchunk.producer import StreamEncoder
 from fastchunk.sse import BOM, BlockSplitter, blocks
 
+from .family_streams import recorded_of
 from .scanners import MODULES, exact_relay, scanning
 from .streams import recorded
 
@@ -85,14 +93,14 @@ def generated(rng: random.Random) -> bytes:
     return b"".join([*events, encoder.done()])
 
 
-def mutated(rng: random.Random, raw: bytes) -> bytes:
+def mutated(rng: random.Random, raw: bytes, fragments: Sequence[bytes] = FRAGMENTS) -> bytes:
     """Change a stream in a few places."""
     data = bytearray(raw)
     for _ in range(rng.randint(0, 4)):
         at = rng.randint(0, len(data))
         action = rng.randint(0, 4)
         if action == 0:
-            data[at:at] = rng.choice(FRAGMENTS)
+            data[at:at] = rng.choice(fragments)
         elif action == 1:
             del data[at : at + rng.randint(1, 40)]
         elif action == 2 and at < len(data):
@@ -103,6 +111,99 @@ def mutated(rng: random.Random, raw: bytes) -> bytes:
         else:
             del data[at:]
     return bytes(data)
+
+
+FAMILY_FRAGMENTS = [
+    *(b'"type":"error",', b'"type":"new.delta",', b'"type":"message_stop",', b'"index":[1],'),
+    *(b'"type":"response.completed",', b'"output_index":{},', b'"usage":{"x":1e999},'),
+    *(
+        b'"message":{"model":"evil","usage":{}},',
+        b'"response":{"model":"evil"},',
+        b'"delta":["S"],',
+    ),
+    *(
+        b'"content_block":{"type":"text","text":"S"},',
+        b'"delta":"S",',
+        b'"text":"S",',
+        b'"item":[],',
+    ),
+    *(b"event: error\ndata: {}\n\n", b"event: ping\ndata: {}\n\n", b'"error":{"a":1},'),
+]
+
+
+def generated_of(rng: random.Random, family: Any) -> bytes:
+    """Write a stream as a server does; without a family, one of chat's."""
+    if family is None:
+        return generated(rng)
+    texts = [f" token {n} é\n" for n in range(rng.randint(1, 12))]
+    events = _WRITERS[family](texts)
+    if family is completions:
+        blocks_ = [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+    else:
+        blocks_ = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
+    end = "\r\n" if rng.randint(0, 3) == 0 else "\n"
+    return "".join(blocks_).replace("\n", end).encode()
+
+
+def _completion_events(texts: list[str]) -> list[dict[str, Any]]:
+    choices = [{"index": 0, "text": text, "finish_reason": None} for text in texts]
+    choices.append({"index": 0, "text": "", "finish_reason": "stop"})
+    usage = {"model": "m", "choices": [], "usage": {"prompt_tokens": 1}}
+    return [{"model": "m", "choices": [choice]} for choice in choices] + [usage]
+
+
+def _message_events(texts: list[str]) -> list[dict[str, Any]]:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    block = {
+        "type": "content_block_start",
+        "index": 0,
+        "content_block": {"type": "text", "text": ""},
+    }
+    return [
+        {"type": "message_start", "message": {"model": "m", "content": [], "usage": usage}},
+        block,
+        {"type": "ping"},
+        *(
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "text_delta", "text": text},
+            }
+            for text in texts
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 9},
+        },
+        {"type": "message_stop"},
+    ]
+
+
+def _response_events(texts: list[str]) -> list[dict[str, Any]]:
+    place = {"output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "text": "".join(texts), "logprobs": [{"token": texts[0]}]}
+    response = {
+        "model": "m",
+        "status": "completed",
+        "output": [{"type": "message", "content": [part]}],
+    }
+    return [
+        {"type": "response.created", "response": {"model": "m", "status": "in_progress"}},
+        *({"type": "response.output_text.delta", **place, "delta": text} for text in texts),
+        {"type": "response.output_text.done", **place, "text": "".join(texts)},
+        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.completed", "response": {**response, "usage": {"input_tokens": 1}}},
+    ]
+
+
+_WRITERS: dict[Any, Callable[[list[str]], list[dict[str, Any]]]] = {
+    completions: _completion_events,
+    messages: _message_events,
+    responses: _response_events,
+}
+FAMILIES = tuple(_WRITERS)
 
 
 def cut(rng: random.Random, raw: bytes) -> list[bytes]:
@@ -131,9 +232,53 @@ def redact(chunk: wire.ChatCompletionStreamResponse) -> Any:
 
 
 def check(rng: random.Random, raw: bytes) -> None:
-    """Put one stream through every part, whole and in pieces."""
+    """Put one stream of chat's through every part, whole and in pieces."""
     reads = cut(rng, raw)
-    identity = run(Relay(), reads)
+    _check_relays(
+        raw,
+        reads,
+        [
+            {"set": {"model": "alias"}, "drop": ["id"]},
+            {"strip_usage": True},
+            {"on_chunk": lambda chunk: chunk, "set": {"model": "alias"}},
+            {"on_chunk": redact},
+            {"set": {"x": {"y": ["z"]}, "object": "o"}, "max_event_size": 400},
+        ],
+    )
+    for family in (wire, models):
+        _check_reading(family, raw, reads)
+    _check_limit(reads)
+    for event in EventDecoder().feed(raw):
+        _check_edits(event.data)
+
+
+def check_of(rng: random.Random, raw: bytes, family: Any) -> None:
+    """Put one stream through every part; without a family, one of chat's."""
+    if family is None:
+        check(rng, raw)
+        return
+    reads = cut(rng, raw)
+    _check_relays(
+        raw,
+        reads,
+        [
+            {"family": family, "model": "alias"},
+            {"family": family, "on_chunk": lambda chunk: chunk, "model": "alias"},
+        ],
+    )
+    _check_reading(family, raw, reads)
+    rules = [text.Replace(["token 1 é", "S", "oken"], "[x]", channels=("content", "arguments"))]
+    whole, pieces = Relay(family, text=rules), Relay(family, text=rules)
+    written = b"".join(map(bytes, run(whole, [raw])))
+    assert written == b"".join(map(bytes, run(pieces, reads))), "the cuts matter"
+    with scanning("pure"):
+        assert written == b"".join(map(bytes, run(Relay(family, text=rules), [raw]))), (
+            "the scanner matters"
+        )
+
+
+def _check_relays(raw: bytes, reads: list[bytes], all_options: list[dict[str, Any]]) -> None:
+    identity = run(Relay(all_options[0].get("family", wire)), reads)
     # A second mark at the beginning opens a line that is no data line; the first one stays with it.
     kept = raw if raw.startswith(BOM * 2) else raw.removeprefix(BOM)
     assert b"".join(identity) in (kept, raw.removeprefix(BOM)), (
@@ -142,13 +287,7 @@ def check(rng: random.Random, raw: bytes) -> None:
     for out in identity[:-1]:
         assert b"".join(blocks(out)) == out, "half a block was written"
     events = len(EventDecoder().feed(raw))
-    for options in (
-        {"set": {"model": "alias"}, "drop": ["id"]},
-        {"strip_usage": True},
-        {"on_chunk": lambda chunk: chunk, "set": {"model": "alias"}},
-        {"on_chunk": redact},
-        {"set": {"x": {"y": ["z"]}, "object": "o"}, "max_event_size": 400},
-    ):
+    for options in all_options:
         whole, pieces, exact = Relay(**options), Relay(**options), exact_relay(**options)
         out = run(whole, [raw])
         parts = [run(pieces, reads), run(exact, reads)]
@@ -166,14 +305,13 @@ def check(rng: random.Random, raw: bytes) -> None:
         for name in ("events", "chunks", "invalid", "done", "truncated", "error", "usage"):
             for other in (pieces, exact, pure):
                 assert getattr(whole, name) == getattr(other, name), f"{name} differs"
-    for family in (wire, models):
-        taken = _taken(family, [raw])
-        assert taken == _taken(family, reads), "the cuts matter"
-        with scanning("pure"):
-            assert taken == _taken(family, reads), "the scanner matters"
-    _check_limit(reads)
-    for event in EventDecoder().feed(raw):
-        _check_edits(event.data)
+
+
+def _check_reading(family: Any, raw: bytes, reads: list[bytes]) -> None:
+    taken = _taken(family, [raw])
+    assert taken == _taken(family, reads), "the cuts matter"
+    with scanning("pure"):
+        assert taken == _taken(family, reads), "the scanner matters"
 
 
 _CHANGES: list[dict[str, Any]] = [
@@ -219,7 +357,7 @@ def _described(item: Any) -> Any:
     """Make items comparable: the mirror makes up ids and a time, and NaN is not itself."""
     if isinstance(item, models.ChatCompletionStreamResponse):
         return [choice.delta.content for choice in item.choices]
-    if isinstance(item, wire.ChatCompletionStreamResponse):
+    if isinstance(item, msgspec.Struct):
         try:
             return encode(item)
         except InvalidChunk as error:
@@ -243,7 +381,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, metavar="CASE", help="repeat one case of the seed")
     options = parser.parse_args()
-    sources = [path.read_bytes()[:20_000] for path in recorded()]
+    found = {family: recorded_of(family.__name__.rpartition(".")[2]) for family in FAMILIES}
+    sources = {
+        family: [path.read_bytes()[:20_000] for path in paths]
+        for family, paths in {None: recorded(), **found}.items()
+    }
     counts: Counter[str] = Counter()
     end = time.monotonic() + options.seconds
     case = 0 if options.only is None else options.only
@@ -251,10 +393,13 @@ def main() -> int:
         bar = progress.add_task("fuzzing", total=options.seconds)
         while time.monotonic() < end:
             rng = random.Random(options.seed * 1_000_000_007 + case)
-            kind = "recorded" if sources and case % 3 == 0 else "generated"
-            raw = mutated(rng, rng.choice(sources) if kind == "recorded" else generated(rng))
+            family = ([None] * len(FAMILIES) + [*FAMILIES])[case % 6]
+            recordings = sources[family]
+            kind = "recorded" if recordings and case % 5 == 0 else "generated"
+            made = rng.choice(recordings) if kind == "recorded" else generated_of(rng, family)
+            raw = mutated(rng, made, FRAGMENTS if family is None else FRAGMENTS + FAMILY_FRAGMENTS)
             try:
-                check(rng, raw)
+                check_of(rng, raw, family)
             except BaseException:
                 print(f"case {case}: {raw!r}")
                 print(f"repeat: python -m tests.fuzz --seed {options.seed} --only {case}")

@@ -59,7 +59,7 @@ def scanner_files(wheel: Path) -> set[str]:
     return {name for name in names if name.startswith("_scan") or name.endswith(".pxi")}
 
 
-PURE_FILES = {"_scan.pyi", "_scan_py.py"}
+PURE_FILES = {"_scan.pyi"}
 
 
 def uses_compiled(wheel: Path, folder: Path, **environment: str) -> bool:

@@ -169,7 +169,8 @@ def shouted(block: bytes) -> bytes:
 
 @every_stream
 def test_on_chunk_that_changes_nothing_sees_each_chunk(stream: Path) -> None:
-    family, seen = family_of(stream), []
+    family = family_of(stream)
+    seen: list[Any] = []
     relay = Relay(family, on_chunk=seen.append)
     for block in blocks_of(stream):
         assert relay.feed(block) is block

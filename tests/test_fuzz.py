@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,14 @@ def test_streams_of_a_hundred_seeds() -> None:
     for seed in range(100):
         rng = random.Random(seed)
         fuzz.check(rng, fuzz.mutated(rng, fuzz.generated(rng)))
+
+
+@pytest.mark.parametrize("family", fuzz.FAMILIES, ids=lambda family: family.__name__)
+def test_streams_of_other_families(family: Any) -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        fragments = fuzz.FRAGMENTS + fuzz.FAMILY_FRAGMENTS
+        fuzz.check_of(rng, fuzz.mutated(rng, fuzz.generated_of(rng, family), fragments), family)
 
 
 def test_the_command_reports_what_it_finds(

@@ -76,7 +76,8 @@ def _fastchunk(work: Work, look: Callable[[Any], Any] = _look) -> Run:
     return run
 
 
-def _pydantic(work: Work) -> Run:
+def pydantic(work: Work) -> Run:
+    """Do what Ray's router does with every chunk."""
     from pydantic import ValidationError
     from ray.serve.llm.openai_api_models import ChatCompletionStreamResponse
 
@@ -112,7 +113,8 @@ def _pydantic(work: Work) -> Run:
     return run
 
 
-def _orjson(work: Work) -> Run:
+def orjson(work: Work) -> Run:
+    """Load, change, dump: without a model."""
     from orjson import dumps, loads
 
     change, look, strip, redact = work
@@ -240,8 +242,8 @@ def _check_look(given: Cut) -> None:
 
 _PEERS: dict[str, Callable[[Work], Run]] = {
     OURS: _fastchunk,
-    ROUTER: _pydantic,
-    DICTS: _orjson,
+    ROUTER: pydantic,
+    DICTS: orjson,
 }
 
 

@@ -31,7 +31,7 @@ def share(results: Results, job: str, peer: str, against: str) -> str:
 
 def section(title: str, *parts: str) -> str:
     """Put a section together; nothing, if it has no table."""
-    if not any(part.startswith("|") for part in parts):
+    if not any(part.startswith(("|", "**")) for part in parts):
         return ""
     return "\n\n".join((title, *(part for part in parts if part)))
 

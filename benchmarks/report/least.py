@@ -7,6 +7,7 @@ from statistics import median
 from benchmarks.figures import Results, factor, ratios
 from benchmarks.job import OURS, PURE
 from benchmarks.jobs.peers import BARE
+from benchmarks.jobs.sdks import HTTP
 
 from .cells import rows_of, section
 
@@ -41,7 +42,7 @@ def _found(results: Results) -> dict[tuple[str, str], dict[str, Ratios]]:
         operation, _, case = job.rpartition("/")
         ours = [peer for peer in summary["peers"] if peer.startswith(OURS)]
         for other in summary["peers"]:
-            if other in {*ours, BARE}:
+            if other in {*ours, BARE, HTTP}:
                 continue
             for peer in ours:
                 family = peer.removesuffix(PURE).removeprefix(OURS)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from benchmarks import imports
 from benchmarks.figures import Results
 from benchmarks.job import PURE
-from benchmarks.jobs import answers, edits, families, framing, iterate, producer, ray_serve
+from benchmarks.jobs import answers, edits, families, framing, iterate, producer, ray_serve, sdks
 from benchmarks.jobs.peers import DICTS, MODEL_CLASS, ROUTER
 from benchmarks.streams import CUTS, TEXT
 
@@ -50,16 +50,26 @@ def after_chunks(results: Results) -> Iterable[str]:
     """Return the sections that follow those on single chunks."""
     produced = columns(results, producer.PRODUCE, ROUTER)
     served = columns(results, ray_serve.STREAM, ray_serve.RAY)
+    messages = columns(results, f"{sdks.ANTHROPIC}/{TEXT}", sdks.SDK)
     accumulated = columns(results, answers.ACCUMULATE, iterate.LITELLM, per="chunk")
     return (
         _edits(results),
         section("### The two families", *_families(results)),
         section("### Producer: a text to an event", produced),
         section("## In Ray Serve: an engine's response to an event, through pickle", served),
+        section(
+            "## In openai-python: a response's reads to chunks, httpx included", *_sdk(results)
+        ),
+        section("## In anthropic: a response's reads to events, httpx included", messages),
         section("## Accumulate: a stream's chunks to the whole answer", accumulated),
         _memory(results),
         _imports(results),
     )
+
+
+def _sdk(results: Results) -> Iterable[str]:
+    for mix in sdks.MIXES:
+        yield columns(results, f"{sdks.OPENAI}/{mix}", sdks.SDK)
 
 
 def _families(results: Results) -> Iterable[str]:

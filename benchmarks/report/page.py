@@ -8,7 +8,7 @@ from benchmarks import runs
 from benchmarks.pages import ROOT, Page, with_block
 from benchmarks.runs import Results
 
-from . import chunks, end_to_end, headline
+from . import chunks, end_to_end, headline, texts
 from .least import least
 from .others import after_chunks, before_chunks
 from .streams import streams
@@ -54,8 +54,10 @@ def library(results: Results) -> str:
         least(results),
         _STREAMS,
         *streams(results),
+        texts.text_rules(results),
         *before_chunks(results),
         chunks.chunks(results),
+        texts.other_families(results),
         *after_chunks(results),
     )
     return "\n\n".join(one for one in found if one)

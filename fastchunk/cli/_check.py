@@ -14,10 +14,12 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from fastchunk import DONE, InvalidChunk, encode, models, wire
+from fastchunk import DONE, InvalidChunk, encode, models
+from fastchunk.codec import UnknownEvent
 from fastchunk.sse import BOM
 
 from ._document import find_losses, find_unknown_keys, parse
+from ._family import CHAT, Kind
 from ._input import read_input
 from ._output import Output, escape_line, standard_output
 from ._reading import FIELD_NAMES, Item, Reading, format_place, split_lines
@@ -65,7 +67,7 @@ class Check:
         self._as_json = as_json
         self._notes: Tally[tuple[str, str]] = Tally()
         self._was_done = False
-        self._goes_on = False  # whether what follows [DONE] was noted
+        self._goes_on = False  # whether what follows the end was noted
 
     @property
     def notes(self) -> int:
@@ -78,11 +80,11 @@ class Check:
         if item.unfinished:
             self._note(item, "no-empty-line", "the input ends in a block without its empty line")
         if was_done:
-            self._take_after_done(item)
+            self._take_after_done(item, reading.kind)
             return
         self._take_lines(item)
         if item.data is not None and item.data != DONE:
-            self._take_data(item, item.data)
+            self._take_data(item, item.data, reading.kind)
         if item.fault:
             self.problems += 1
             kind, message = item.fault
@@ -90,20 +92,26 @@ class Check:
 
     def end(self, reading: Reading) -> None:
         """Note how the stream ended, and report the notes."""
-        if not (reading.stream.done or reading.truncated):
-            self._note(Item(reading.size), "no-done", "the stream is complete without [DONE]")
+        # An error ends a message or a response; chat's [DONE] may come behind it.
+        failed = reading.stream.error is not None and not reading.kind.has_choices
+        if not (reading.stream.done or reading.truncated or failed):
+            message = f"the stream is complete without {reading.kind.end}"
+            self._note(Item(reading.size), "no-done", message)
         for (kind, message), found in self._notes.entries.items():
             self._report(Oddity("note", kind, found.event, found.offset, found.count, message))
         if rest := self._notes.others:
             message = "there are more different notes than are counted one by one"
             self._report(Oddity("note", "more", rest.event, rest.offset, rest.count, message))
 
-    def _take_after_done(self, item: Item) -> None:
-        # An empty line or a comment after [DONE] is harmless. A fault is an endless event: it is no
-        # problem here, because no client reads that far.
+    def _take_after_done(self, item: Item, kind: Kind) -> None:
+        # An empty line or a comment after the end is harmless, and so is a [DONE] that the API does
+        # not ask for. A fault is an endless event: it is no problem here, because no client reads
+        # that far.
+        if item.data == DONE and not kind.has_choices:
+            return
         if not self._goes_on and (item.fault or any(map(_has_content, split_lines(item.block)))):
             self._goes_on = True
-            message = "the input goes on after [DONE]; nothing from here on was checked"
+            message = f"the input goes on after {kind.end}; nothing from here on was checked"
             self._note(item, "after-done", message)
 
     def _take_lines(self, item: Item) -> None:
@@ -116,13 +124,13 @@ class Check:
         if any(map(_is_ignored, split_lines(block))):
             self._note(item, "ignored-line", "a line is not a field of an event, and is ignored")
 
-    def _take_data(self, item: Item, data: bytes) -> None:
+    def _take_data(self, item: Item, data: bytes, kind: Kind) -> None:
         try:
-            self._take_document(item, data)
+            self._take_document(item, data, kind)
         except RecursionError:
             self._note(item, "too-deep", "nested too deeply for check to look inside")
 
-    def _take_document(self, item: Item, data: bytes) -> None:
+    def _take_document(self, item: Item, data: bytes, kind: Kind) -> None:
         try:
             document = parse(data)
         except ValueError:  # not JSON: the item's fault says so, or its text is the server's error
@@ -131,12 +139,13 @@ class Check:
             self._note(item, "not-a-number", f"{name} is not JSON")
         for key in dict.fromkeys(document.repeated):
             self._note(item, "duplicate-key", f"{key} comes more than once in an object")
-        if item.chunk is not None:
-            for struct, place in find_unknown_keys(
-                document.value, wire.ChatCompletionStreamResponse
-            ):
-                self._note(item, "unknown-key", f"wire's {struct} does not know {place}")
-            self._take_mirrored(item, data, document.value)
+        if isinstance(item.chunk, UnknownEvent):
+            self._note(item, "unknown-type", f"{kind.name} does not know {item.chunk.type}")
+        elif item.chunk is not None:
+            for struct, place in find_unknown_keys(document.value, type(item.chunk)):
+                self._note(item, "unknown-key", f"{kind.name}'s {struct} does not know {place}")
+            if kind == CHAT:
+                self._take_mirrored(item, data, document.value)
         elif item.fault is None:
             self._note(item, "no-chunk", "an event is neither a chunk nor an error")
 

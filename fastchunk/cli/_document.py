@@ -21,7 +21,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from msgspec import Struct, inspect
 
@@ -81,33 +81,46 @@ def find_unknown_keys(
     value: Any, struct_type: type[Struct], place: str = ""
 ) -> Iterator[tuple[str, str]]:
     """Yield each key that a Struct, or one below it, lacks: the Struct's name, the key's place."""
+    known = _structs_by_key(struct_type)
+    for key, item in value.items():
+        inner = _join_place(place, key)
+        if key not in known:
+            yield struct_type.__name__, inner
+        elif known[key]:
+            yield from _find_below(item, known[key], inner)
+
+
+def _find_below(value: Any, types: Structs, place: str) -> Iterator[tuple[str, str]]:
+    """Yield the unknown keys of an object, or of those in a list, that may be of several types."""
     if isinstance(value, list):
         for item in value:
-            yield from find_unknown_keys(item, struct_type, f"{place}[]")
+            yield from _find_below(item, types, f"{place}[]")
     elif isinstance(value, dict):
-        known = _structs_by_key(struct_type)
-        for key, item in value.items():
-            if key not in known:
-                yield struct_type.__name__, _join_place(place, key)
-            elif (inner := known[key]) is not None:
-                yield from find_unknown_keys(item, inner, _join_place(place, key))
+        for struct_type in types:
+            config = struct_type.__struct_config__
+            if config.tag is None or value.get(config.tag_field) == config.tag:
+                yield from find_unknown_keys(value, struct_type, place)
+
+
+Structs: TypeAlias = "tuple[type[Struct], ...]"
 
 
 @cache
-def _structs_by_key(struct_type: type[Struct]) -> dict[str, type[Struct] | None]:
-    """Map each key of a Struct to the Struct that its values, or their items, are."""
+def _structs_by_key(struct_type: type[Struct]) -> dict[str, Structs]:
+    """Map each key of a Struct to the Structs that its values, or their items, may be."""
     info = cast(inspect.StructType, inspect.type_info(struct_type))
-    return {field.encode_name: _struct_in(field.type) for field in info.fields}
+    known = {field.encode_name: tuple(_structs_in(field.type)) for field in info.fields}
+    return known if info.tag_field is None else {info.tag_field: (), **known}
 
 
-def _struct_in(info: inspect.Type) -> type[Struct] | None:
+def _structs_in(info: inspect.Type) -> Iterator[type[Struct]]:
     if isinstance(info, inspect.StructType):
-        return info.cls
-    if isinstance(info, inspect.ListType):
-        return _struct_in(info.item_type)
-    if isinstance(info, inspect.UnionType):
-        return next(filter(None, map(_struct_in, info.types)), None)
-    return None
+        yield info.cls
+    elif isinstance(info, inspect.ListType):
+        yield from _structs_in(info.item_type)
+    elif isinstance(info, inspect.UnionType):
+        for one in info.types:
+            yield from _structs_in(one)
 
 
 def find_losses(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:

@@ -27,8 +27,9 @@ READ = _fill(
     """
 Show a stream: its text as it comes, or another view of it.
 
-It is read up to [DONE]. Its problems, which are those of [bold]fastchunk check[/], go to standard
-error.
+Its events say what it is a stream of: chat completions, completions, Anthropic Messages or OpenAI
+Responses. It is read up to its end, which is [DONE], or the event that ends a message or a
+response. Its problems, which are those of [bold]fastchunk check[/], go to standard error.
 
 [bold]Examples[/]
   curl -sSN URL | fastchunk read -
@@ -50,18 +51,20 @@ Each oddity is one line, with its event's number and its offset in bytes.
   invalid-chunk    it is JSON, but does not have the shape of a chunk
   error-event      the server sent an error
   too-large        an event is larger than {MAX_EVENT_SIZE >> 20} MiB
-  truncated        the end came before [DONE], an error or every finish reason
+  truncated        the end came before [DONE], an error or every finish reason; or what the API
+                   has in their place
   no-event-stream  the input is something else, such as a JSON or HTML page
   empty            there is no input
 
 [bold]Notes[/] are what another client may trip over; each has its first place and its count:
-  no-done          the stream is complete, but without [DONE]
-  after-done       the input goes on after [DONE]
+  no-done          the stream is complete, but without [DONE], or what the API has in its place
+  after-done       the input goes on after that
   no-chunk         an event is neither a chunk nor an error
   duplicate-key    an object has a key twice; parsers disagree on which counts
   not-a-number     NaN or Infinity, which JSON does not have
   too-deep         a document is nested too deeply to be looked at
-  unknown-key      fastchunk.wire does not know a key
+  unknown-key      the stream's family, such as fastchunk.wire, does not know a key
+  unknown-type     the family does not know the type of an event
   mirror-rejects   fastchunk.models cannot read a chunk
   mirror-drops     fastchunk.models does not write a value of a chunk again
   mirror-changes   fastchunk.models writes a value of a chunk differently
@@ -84,7 +87,8 @@ Each oddity is one line, with its event's number and its offset in bytes.
 )
 
 GATEWAY = _fill("""
-Run a streaming gateway in front of an OpenAI-compatible server.
+Run a streaming gateway in front of an OpenAI-compatible server, or of one that speaks Anthropic's
+Messages.
 
 It needs the extra [bold]gateway[/], and runs until SIGTERM or SIGINT; open answers may then still
 finish.
@@ -104,7 +108,7 @@ events; what cannot be checked is withheld:
 
 [bold]Keys[/] come from the environment, because lists of processes show the command line:
   FASTCHUNK_UPSTREAM_KEY  is sent to the upstream, instead of the client's key
-  FASTCHUNK_CLIENT_KEY    is what clients have to send
+  FASTCHUNK_CLIENT_KEY    is what clients have to send, in Authorization or x-api-key
 
 [bold]Exit status[/]
   0  it was told to stop

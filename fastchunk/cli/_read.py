@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Raw, UnsetType
 
-from fastchunk import Accumulator, encode, wire
-from fastchunk.codec import encode_tree
+from fastchunk import Accumulator, InvalidChunk, encode, wire
+from fastchunk.codec import UnknownEvent, encode_tree
+from fastchunk.dialects import dialect_of
+from fastchunk.stream import Observer
 
 from ._document import find_unknown_keys, parse
+from ._faults import describe_error
 from ._input import read_input
 from ._output import Output, escape_line, standard_output
+from ._pieces import Piece, pieces_of
 from ._reading import Item, Reading, format_place
 from ._tally import Tally, format_count
 
@@ -25,18 +29,22 @@ __all__ = ["Answer", "Documents", "Stats", "Text", "View", "show"]
 
 
 def show(path: str, make_view: Callable[[Output], View]) -> int:
-    """Show the stream at `path` up to `[DONE]`, as it comes; return how many problems it has."""
+    """Show the stream at `path` up to its end, as it comes; return how many problems it has."""
     problems = 0
     with standard_output() as out:
         reading, view = Reading(), make_view(out)
         for item in reading.items(read_input(path, before=out.flush)):
-            view.take(item)
+            view.take(item, reading)
             if item.fault:
                 problems += 1
                 out.print_message(_describe(item))
             if reading.stream.done:
                 break
-        view.end(reading)
+        try:
+            view.end(reading)
+        except InvalidChunk as error:  # of what a stream carries unparsed up to its end
+            problems += 1
+            out.print_message(describe_error(error).message)
     return problems
 
 
@@ -51,7 +59,7 @@ def _describe(item: Item) -> str:
 class View(Protocol):
     """What is shown of a stream."""
 
-    def take(self, item: Item) -> None:
+    def take(self, item: Item, reading: Reading) -> None:
         """Take the next item."""
 
     def end(self, reading: Reading) -> None:
@@ -73,10 +81,13 @@ class Text:
         self._several = False  # whether a choice other than 0 has come
         self._begun = False
 
-    def take(self, item: Item) -> None:
+    def take(self, item: Item, reading: Reading) -> None:  # noqa: ARG002
         """Show what a chunk adds."""
-        choices = item.chunk.choices if item.chunk else None
-        for position, choice in enumerate(choices or ()):
+        if not isinstance(item.chunk, wire.ChatCompletionStreamResponse):
+            for piece in pieces_of(item.chunk):
+                self._show_other(piece)
+            return
+        for position, choice in enumerate(item.chunk.choices or ()):
             index = choice.index_or(position)
             self._several = self._several or index != 0
             if choice.delta:
@@ -102,6 +113,13 @@ class Text:
                 self._show_call(index, channel, call.function)
             if call.custom and call.custom != Raw(b"null"):
                 self._show_piece(index, channel, bytes(call.custom).decode())
+
+    def _show_other(self, piece: Piece) -> None:
+        self._several = self._several or piece.choice != 0
+        if piece.tool:
+            self._begin_section(piece.choice, piece.channel, f"{piece.channel}: {piece.tool}")
+        style = "dim" if piece.channel == "reasoning" else ""
+        self._show_piece(piece.choice, piece.channel, piece.text, style)
 
     def _show_call(self, index: int, channel: str, function: wire.DeltaFunctionCall) -> None:
         # Some servers repeat the name in every piece: it begins a section only once.
@@ -137,7 +155,7 @@ class Documents:
     def __init__(self, out: Output) -> None:
         self._out = out
 
-    def take(self, item: Item) -> None:
+    def take(self, item: Item, reading: Reading) -> None:  # noqa: ARG002
         """Write a chunk's document."""
         if item.chunk is not None and item.data is not None:
             # JSON has no line end inside a string: one in the data is space between tokens.
@@ -152,16 +170,18 @@ class Answer:
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._answer = Accumulator()
+        self._answer: Accumulator[Any] | None = None
 
-    def take(self, item: Item) -> None:
+    def take(self, item: Item, reading: Reading) -> None:
         """Add a chunk."""
         if item.chunk is not None:
+            self._answer = self._answer or Accumulator(reading.kind.family)
             self._answer.add(item.chunk)
 
-    def end(self, reading: Reading) -> None:  # noqa: ARG002
+    def end(self, reading: Reading) -> None:
         """Write what the chunks add up to."""
-        self._out.write_document(encode(self._answer.result()))
+        answer = self._answer or Accumulator(reading.kind.family)
+        self._out.write_document(encode(answer.result()))
 
 
 class Stats:
@@ -169,39 +189,38 @@ class Stats:
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._chunks = 0
-        self._finish_reasons: dict[int, str] = {}
-        self._usage: wire.UsageInfo | None = None
+        self._seen: Observer | None = None
         self._unknown: Tally[tuple[str, str]] = Tally()
 
-    def take(self, item: Item) -> None:
-        """Count a chunk, and its keys that `wire` does not know."""
+    def take(self, item: Item, reading: Reading) -> None:
+        """Count a chunk, and what its family does not know of it."""
         if item.chunk is None or item.data is None:
             return
-        self._chunks += 1
-        if isinstance(item.chunk.usage, wire.UsageInfo):
-            self._usage = item.chunk.usage
-        for position, choice in enumerate(item.chunk.choices or ()):
-            if reason := _text_in(choice.finish_reason):
-                self._finish_reasons[choice.index_or(position)] = reason
-        with suppress(RecursionError):  # `wire` skips an unknown value however deeply it is nested
+        self._seen = self._seen or Observer(dialect_of(reading.kind.family))
+        self._seen.observe(item.data)
+        if isinstance(item.chunk, UnknownEvent):
+            self._unknown.add(("type", str(item.chunk.type)), item)
+            return
+        with suppress(RecursionError):  # an unknown value is skipped however deeply it is nested
             value = parse(item.data).value
-            for found in find_unknown_keys(value, wire.ChatCompletionStreamResponse):
-                self._unknown.add(found, item)
+            for struct, place in find_unknown_keys(value, type(item.chunk)):
+                self._unknown.add(("key", f"{struct}: {place}"), item)
 
     def end(self, reading: Reading) -> None:
         """Write it all."""
+        seen = self._seen or Observer()
         self._write_row("bytes", str(reading.size))
         self._write_row("events", str(reading.events))
-        self._write_row("chunks", str(self._chunks))
-        self._write_row("invalid", str(reading.stream.invalid))
+        self._write_row("chunks", str(seen.chunks))
+        self._write_row("invalid", str(reading.invalid))
         self._write_row("ended", _describe_end(reading))
-        for index, reason in sorted(self._finish_reasons.items()):
-            self._write_row("finish reason", f"choice {index}: {reason}")
-        if self._usage:
-            self._write_row("usage", encode(self._usage).decode())
-        for (struct, place), found in self._unknown.entries.items():
-            self._write_row("unknown key", f"{struct}: {place}{format_count(found.count)}")
+        for index, reason in sorted(seen.finish_reasons.items()):
+            choice = f"choice {index}: " if reading.kind.has_choices else ""
+            self._write_row("finish reason", f"{choice}{reason}")
+        if seen.usage:
+            self._write_row("usage", encode(seen.usage).decode())
+        for (what, name), found in self._unknown.entries.items():
+            self._write_row(f"unknown {what}", f"{name}{format_count(found.count)}")
         if rest := self._unknown.others:
             self._write_row("unknown key", f"others{format_count(rest.count)}")
 
@@ -214,7 +233,8 @@ class Stats:
 def _describe_end(reading: Reading) -> str:
     if reading.truncated:
         return "truncated"
-    done = "[DONE]" if reading.stream.done else "without [DONE]"
+    end = reading.kind.end
+    done = end if reading.stream.done else f"without {end}"
     return done if reading.stream.error is None else f"an error, {done}"
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastchunk import (
     ChunkStream,
@@ -29,12 +29,12 @@ from fastchunk import (
     EventDecoder,
     EventTooLarge,
     FastchunkError,
+    InvalidChunk,
     TruncatedStream,
-    wire,
 )
-from fastchunk.sse import BOM, MAX_EVENT_SIZE, BlockSplitter, blocks
-from fastchunk.wire import ChatCompletionStreamResponse as Chunk
+from fastchunk.sse import BOM, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
 
+from ._family import CHAT, Kind, recognise
 from ._faults import Fault, describe_error, describe_foreign
 
 __all__ = ["FIELD_NAMES", "Item", "Reading", "format_place", "split_lines"]
@@ -58,18 +58,24 @@ class Item(NamedTuple):
     block: bytes = b""
     data: bytes | None = None
     """The event's data; None if there is no event."""
-    chunk: Chunk | None = None
+    chunk: Any = None
+    """A Struct of the stream's family; None if the event is no chunk."""
     fault: Fault | None = None
     unfinished: bool = False
     """Whether the input ended before the block's empty line."""
 
 
 class Reading:
-    """Reads one stream. What follows `[DONE]` is framed but not decoded."""
+    """Reads one stream. What follows its end is framed but not decoded."""
 
     def __init__(self) -> None:
-        self.stream = ChunkStream(wire)
-        """What the stream has said so far: whether it is done, its error, its invalid events."""
+        self.kind: Kind = CHAT
+        """What kind of stream it is; chat's, until an event says otherwise."""
+        self.stream: ChunkStream[Any] = ChunkStream(CHAT.family)
+        """What the stream has said so far: whether it is done, and its error."""
+        self.invalid = 0
+        """How many events could not be decoded."""
+        self._recognised = False
         self.events = 0
         self.size = 0
         """How many bytes the blocks so far have."""
@@ -102,13 +108,26 @@ class Reading:
             found[0] = BOM + found[0]
         return found
 
+    def _recognise(self, block: bytes) -> None:
+        """Take note of the kind of the stream, if this block is the first one that says it."""
+        data = parse_block(block.removeprefix(BOM)).data
+        kind = recognise(data) if data is not None else None
+        if kind is not None:
+            self._recognised = True
+            if kind != self.kind:
+                self.kind, self.stream = kind, ChunkStream(kind.family)
+
     def _take(self, block: bytes) -> Item:
         lines = _end_lines_with_lf(block)
+        if not self._recognised:
+            self._recognise(lines)
         return self._item(block, self._decoder.feed(lines), self.stream.take(lines))
 
     def _end(self, rest: bytes) -> Iterator[Item]:
         """End the stream, whose last block may be an event although it lacks its empty line."""
         lines, was_done = _end_lines_with_lf(rest), self.stream.done
+        if not self._recognised:
+            self._recognise(lines)
         found = self.stream.take(lines) + self.stream.end()
         cut = next((error for error in found if isinstance(error, TruncatedStream)), None)
         if rest and (cut is None or not cut.data):
@@ -126,9 +145,7 @@ class Reading:
             return Item(self.size, fault=describe_error(error))
         return Item(0, fault=describe_foreign(self._beginning))
 
-    def _item(
-        self, block: bytes, events: Sequence[Event], found: Iterable[Chunk | FastchunkError]
-    ) -> Item:
+    def _item(self, block: bytes, events: Sequence[Event], found: Iterable[Any]) -> Item:
         """Put together what one block brought: at most one event, one chunk and one error."""
         offset, number, data = self.size, None, None
         self.size += len(block)
@@ -138,6 +155,7 @@ class Reading:
         chunk, fault = None, None
         for one in found:
             if isinstance(one, FastchunkError):
+                self.invalid += isinstance(one, InvalidChunk)
                 fault = describe_error(one)
             else:
                 chunk = one

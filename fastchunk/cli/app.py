@@ -43,7 +43,7 @@ class _Group(TyperGroup):
 
 app: typer.Typer = typer.Typer(
     cls=_Group,
-    help="Read and check streamed chat completions, or relay them.",
+    help="Read and check what models stream, or relay it.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -59,9 +59,10 @@ def _copies(event: Any, text: Text) -> Edits:
     return {("choices", position, key): DROP for key in keys}
 
 
-def _make(data: bytes, text: Text, channel: Channel, value: str) -> tuple[str, bytes]:
-    key = "text" if channel == _CONTENT else "reasoning"
-    choice = {"index": text.voice, key: value, "finish_reason": None, "logprobs": None}
+def _make(data: bytes, text: Text, _channel: Channel, value: str) -> tuple[str, bytes]:
+    key = text.place[2]
+    said = {"content": value} if key == "delta" else value
+    choice = {"index": text.voice, key: said, "finish_reason": None, "logprobs": None}
     return "message", edit(data, {"choices": [choice], "usage": DROP})
 
 

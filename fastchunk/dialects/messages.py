@@ -40,6 +40,7 @@ def _note(facts: messages.Facts, tally: Tally) -> bool:
     elif kind == "message_delta":
         delta = facts.delta
         if isinstance(delta, messages.DeltaFacts) and isinstance(delta.stop_reason, str):
+            tally.indexes.add(0)
             tally.finish_reasons[0] = delta.stop_reason
         _note_usage(facts.usage, tally)
     elif kind == "message_stop":
@@ -56,9 +57,10 @@ def _note_usage(usage: Any, tally: Tally) -> None:
 
 
 def _find_error(facts: messages.Facts) -> Any:
-    if facts.type == "error" or type(facts.type) is not str:
-        return None if facts.error is UNSET else facts.error
-    return None
+    error = None if facts.error is UNSET else facts.error
+    if facts.type == "error":
+        return {} if error is None else error  # whatever it was, the message is not complete
+    return None if type(facts.type) is str else error
 
 
 def _is_chunk(_data: bytes) -> bool:

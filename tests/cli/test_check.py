@@ -182,6 +182,7 @@ def test_the_help_names_every_kind() -> None:
     notes, _, _ = rest.partition("Examples")
     streams = [*(data + CLEAN for data, _ in ODDITIES), *(data for data, _ in ENDS)]
     streams.append(delta(content="", **{f"key{number}": None for number in range(MAX_ENTRIES + 1)}))
+    streams.append(format_event('{"type":"response.new"}'))
     found = [oddity for data in streams for oddity in oddities(data)]
     for text, level in ((problems, "problem"), (notes, "note")):
         kinds = {oddity["kind"] for oddity in found if oddity["level"] == level}

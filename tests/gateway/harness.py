@@ -246,7 +246,7 @@ class Client(AbstractContextManager["Client"]):
     def ask(
         self, request: Any = REQUEST, *, path: str = "/v1/chat/completions", **headers: str
     ) -> None:
-        body = json.dumps(request).encode()
+        body = request if isinstance(request, bytes) else json.dumps(request).encode()
         fields = {"host": "h", "connection": "close", "content-type": "application/json", **headers}
         lines = [f"{name}: {value}" for name, value in fields.items()]
         head = [

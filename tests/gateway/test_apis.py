@@ -303,6 +303,7 @@ def test_a_key_is_taken_from_either_field() -> None:
                 ({"x-api-key": "other"}, 401),
                 ({"x-api-key": ""}, 401),
                 ({"authorization": "k"}, 401),
+                ({"authorization": "Basic k"}, 401),
                 ({}, 401),
             ):
                 answer = httpx.post(url + path, json={}, headers=fields)

@@ -6,13 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from fastchunk import StreamEncoder, wire
+from fastchunk import Relay, StreamEncoder, wire
 from fastchunk.gateway import create_app
 from fastchunk.text import Replace, Split, Stop
 
@@ -374,11 +375,14 @@ def test_when_a_rule_has_stopped_every_choice_the_upstream_is_cancelled(rest: by
         wait_for_metric(url, 0, "streams_open")
 
 
-def test_a_stream_that_was_stopped_is_ended_as_it_should_be() -> None:
+@pytest.mark.parametrize("rest", [b'data: {"cho', b"data: [DONE]", DONE])
+def test_a_stream_that_was_stopped_is_ended_as_it_should_be(rest: bytes) -> None:
     def script(connection: Connection) -> None:
         connection.receive()
         connection.begin(SSE)
-        connection.chunk(encoder.content("a|") + b'data: {"cho')
+        connection.chunk(encoder.content("a|") + rest)
+        if rest == DONE:
+            connection.end()
         connection.wait_until_closed()
 
     with through(script, text=[Stop("|")]) as url, Client(url) as client:
@@ -388,23 +392,51 @@ def test_a_stream_that_was_stopped_is_ended_as_it_should_be() -> None:
     assert body.count(b"data: ") == 2
 
 
-@pytest.mark.parametrize("asks", [True, False])
-def test_a_stopped_stream_goes_on_for_its_usage(asks: bool) -> None:
-    body = (
-        encoder.content("a|secret")
-        + encoder.content("secret")
-        + encoder.finish("stop")
-        + USAGE
-        + DONE
-    )
-    options = {"stream_options": {"include_usage": True}} if asks else {}
-    with (
-        replying(SSE, body=body) as server,
-        gateway(server.url, text=[Stop("|")], strip_usage=True) as url,
-    ):
-        answer = ask(url, {**REQUEST, **options}).content
-    assert answer.endswith((USAGE if asks else b"") + DONE)
-    assert b"secret" not in answer
+@pytest.mark.parametrize(
+    ("request_body", "strips"),
+    [
+        ({**REQUEST, "stream_options": {"include_usage": True}}, False),
+        ({**REQUEST, "stream_options": {"include_usage": True}}, True),
+        (REQUEST, True),
+        (b"which nobody can read", False),
+    ],
+)
+def test_a_stopped_stream_goes_on_for_its_usage(request_body: Any, strips: bool) -> None:
+    stopped = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE)
+        connection.chunk(encoder.content("a|secret"))
+        assert stopped.wait(PATIENCE)
+        connection.chunk(encoder.content("secret") + encoder.finish("stop") + USAGE + DONE)
+        connection.end()
+
+    with through(script, text=[Stop("|")], strip_usage=strips) as url, Client(url) as client:
+        client.ask(request_body)
+        client.read_until(b'"finish_reason":"stop"')
+        stopped.set()
+        body = unchunked(client.read_all())
+        wait_for_metric(url, 5, "events_total")
+    is_stripped = request_body == REQUEST
+    assert body.endswith((b"" if is_stripped else USAGE) + DONE)
+    assert body.count(b"data: ") == 3 - is_stripped
+    assert b"secret" not in body
+
+
+def test_a_relay_of_ones_own_may_stop_too() -> None:
+    closed = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.begin(SSE)
+        connection.chunk(encoder.content("a|"))
+        connection.wait_until_closed()
+        closed.set()
+
+    with through(script, relay=partial(Relay, text=[Stop("|")])) as url:
+        assert ask(url).content.endswith(b"\n\ndata: [DONE]\n\n")
+        assert closed.wait(PATIENCE)
 
 
 def test_other_choices_go_on() -> None:

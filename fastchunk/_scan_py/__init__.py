@@ -1,0 +1,43 @@
+"""The scanner in Python: exact, and as fast as msgspec's decoder and a search allow.
+
+Its modules are divided as the files of the compiled one are.
+"""
+
+from .forward import Forwarder
+from .frame import DONE, Made, Tally, cut_plain, plain_events
+from .read import Alike, Decode, Look, Looker, Reader, guarded_decoder
+from .splice import Edit, quick_editor, splice
+from .table import FACT, IN_PLACE, LATEST, PLAIN, Path, Table, Value
+from .walk import Member, has_duplicates, is_plain, list_members, scan, scan_once, skip_gap
+
+__all__ = [
+    "DONE",
+    "FACT",
+    "IN_PLACE",
+    "LATEST",
+    "PLAIN",
+    "Alike",
+    "Decode",
+    "Edit",
+    "Forwarder",
+    "Look",
+    "Looker",
+    "Made",
+    "Member",
+    "Path",
+    "Reader",
+    "Table",
+    "Tally",
+    "Value",
+    "cut_plain",
+    "guarded_decoder",
+    "has_duplicates",
+    "is_plain",
+    "list_members",
+    "plain_events",
+    "quick_editor",
+    "scan",
+    "scan_once",
+    "skip_gap",
+    "splice",
+]

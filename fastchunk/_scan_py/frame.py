@@ -1,0 +1,122 @@
+"""A stream's framing, and what it has said so far."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw
+
+__all__ = [
+    "DONE",
+    "Made",
+    "Tally",
+    "cut_named",
+    "cut_plain",
+    "is_utf8",
+    "note_done",
+    "plain_events",
+]
+
+Made = TypeVar("Made")
+
+DONE = b"[DONE]"
+"""The data of the event that ends a stream of chunks."""
+
+_RETURN = 0x0D
+
+
+class Tally:
+    """What a stream has said so far: how many chunks and other events, and what was in them."""
+
+    def __init__(self) -> None:
+        self.chunks = self.others = 0
+        self.done = False
+        self.usage_data: bytes | None = None
+        self.indexes: set[int] = set()
+        self.finish_reasons: dict[int, str] = {}
+
+    def note(self, chunk: Any) -> None:
+        """Take note of a chunk: of its choices, of their finish reasons, and of its usage."""
+        self.chunks += 1
+        if chunk.choices:
+            self._note_choices(chunk.choices)
+        if chunk.usage is not UNSET and chunk.usage is not None:
+            self._note_usage(chunk.usage)
+
+    def _note_usage(self, usage: Any) -> None:
+        # Whoever gets the chunk may change its usage, so it is not the Struct that is kept.
+        data = bytes(usage) if type(usage) is Raw else msgspec.json.encode(usage)
+        if data[:1] == b"{":
+            self.usage_data = data
+
+    def _note_choices(self, choices: list[Any]) -> None:
+        for position, choice in enumerate(choices):
+            index, reason = choice.index, choice.finish_reason
+            if type(index) is not int:
+                index = position
+            self.indexes.add(index)
+            if reason and type(reason) is str:
+                self.finish_reasons[index] = reason
+
+
+def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
+    """Cut whole blocks of the shape that servers write, `data: ...` and an empty line, into data.
+
+    Returns each block's data, and the two line ends behind it, the same for all; None if there is
+    a block of another shape.
+    """
+    if whole[-2:] == b"\n\n" and whole.find(b"\n") == len(whole) - 2 and _RETURN not in whole:
+        return ([whole[6:-2]], b"\n\n") if whole[:6] == b"data: " else None
+    ends = b"\r\n\r\n" if whole[-3:-2] == b"\n" else b"\n\n"
+    if whole[:6] != b"data: " or not whole.endswith(ends):
+        return None
+    data = whole[6 : -len(ends)].split(ends + b"data: ")
+    # As many line ends as these blocks have: none is inside one, and the last two are at the end.
+    count = 2 * len(data)
+    if whole.count(b"\n") != count:
+        return None
+    if len(ends) == 2:
+        return None if _RETURN in whole else (data, ends)
+    is_crlf = whole.count(b"\r") == count and whole.count(b"\r\n") == count
+    return (data, ends) if is_crlf else None
+
+
+def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | None:
+    """Make an event of each block's data; None if there is a block of another shape, or a CRLF."""
+    plain = cut_plain(whole)
+    return list(map(make, plain[0])) if plain is not None and len(plain[1]) == 2 else None
+
+
+_NAMED = re.compile(rb"(?:event: (?!error\r?\n)[^\r\n]*\r?\n)?data: ([^\r\n]*)(\r?\n\r?\n)")
+
+
+def cut_named(whole: bytes, begin: int) -> Iterator[tuple[int, int, int]]:
+    """Find where the data of blocks of the usual shapes is, and where each ends, from `begin` on.
+
+    Such a block is one line of data, or two lines, of which the first names the event.
+    """
+    match = _NAMED.match(whole, begin)
+    while match:
+        start, stop = match.span(1)
+        yield start, stop, match.end()
+        match = _NAMED.match(whole, match.end())
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def note_done(data: bytes, tally: Tally) -> bool:
+    """Tell whether an event ends its stream, and take note of it."""
+    if data != DONE:
+        return False
+    tally.others += 1
+    tally.done = True
+    return True

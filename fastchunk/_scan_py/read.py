@@ -1,0 +1,160 @@
+"""Reads that are decoded, and those that are shown to somebody who may change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from .frame import Tally, cut_named, cut_plain, note_done
+
+__all__ = ["Alike", "Decode", "Look", "Looker", "Reader", "guarded_decoder"]
+
+Look: TypeAlias = "Callable[[Any, bytes], bytes | tuple[bytes, bytes | None] | None]"
+"""Takes a chunk and its data; returns the data if the chunk leaves as it came, other data to take
+its place, or None to withhold it; or a pair of whole blocks that go before it and of that."""
+Alike: TypeAlias = "Callable[[bytes], bytes | tuple[bytes, bytes | None] | None]"
+"""Takes an event's data; returns the same for one that need not be decoded, or else None."""
+Decode = TypeVar("Decode", bound=Callable[..., Any])
+
+
+def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode:  # noqa: ARG001
+    """Build a decode function; the compiled one lets `fast` decode what passes a cheap check."""
+    return otherwise
+
+
+class Reader:
+    """Decodes chunks that ask for no decision, up to `[DONE]`."""
+
+    def __init__(
+        self,
+        decode: Callable[[bytes], Any],
+        tally: Tally,
+        limit: int,
+        silent: frozenset[type] | None = None,
+    ) -> None:
+        """Take a decode function for UTF-8, in which what is absent is `UNSET`.
+
+        `silent` are the types of events that say nothing of their stream; None: it decodes chunks.
+        """
+        self.ready = False
+        """Whether a read begins with a block."""
+        self._decode = decode
+        self._tally = tally
+        self._limit = limit
+        self._silent = silent
+        self._done: tuple[list[Any], int] = ([], 0)
+
+    def feed(self, data: object) -> list[Any] | None:
+        """Take a read of whole events and return its chunks; None if some of it is for `rest`."""
+        if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        plain = cut_plain(data)
+        if plain is None:
+            return None
+        found, ends = plain
+        chunks: list[Any] = []
+        at = 0
+        for event in found:
+            chunk = self.read(event)
+            if chunk is None:
+                self.ready = False
+                if note_done(event, self._tally):
+                    return chunks  # nothing is looked at that comes behind it
+                self._done = (chunks, at)
+                return None
+            chunks.append(chunk)
+            at += len(event) + len(ends) + 6
+        return chunks
+
+    def rest(self) -> tuple[list[Any], int]:
+        """Return the chunks that `feed` has decoded already, and how many bytes of the read."""
+        done, self._done, self.ready = self._done, ([], 0), False
+        return done
+
+    def read(self, data: bytes) -> Any:
+        """Decode one event's data; None if it asks for a decision."""
+        try:
+            if not data.isascii():
+                data.decode()
+            chunk = self._decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+        if self._silent is not None:
+            if type(chunk) not in self._silent:
+                return None
+            self._tally.chunks += 1
+            return chunk
+        if not _is_plain_chunk(chunk):
+            return None
+        self._tally.note(chunk)
+        return chunk
+
+
+class Looker:
+    """Passes on what a function says of each chunk, and leaves what asks for another decision."""
+
+    def __init__(self, reader: Reader, look: Look, limit: int, alike: Alike | None = None) -> None:
+        """Take what decodes events, and the function; `alike` is given an event's data first."""
+        self.ready = False
+        """Whether a read begins with a block."""
+        self._read = reader.read
+        self._look = look
+        self._alike = alike
+        self._limit = limit
+        self._done = (b"", 0)
+
+    def feed(self, data: object) -> bytes | None:
+        """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
+        if not self.ready or type(data) is not bytes or len(data) > self._limit:
+            return None
+        self.ready = False  # unless nothing is raised
+        out, at = self.forward(data, 0)
+        if at == len(data):
+            self.ready = True
+            return out
+        self._done = out, at
+        return None
+
+    def rest(self) -> tuple[bytes, int]:
+        """Return what has been passed on already, and how many bytes of the read that was."""
+        done, self._done, self.ready = self._done, (b"", 0), False
+        return done
+
+    def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
+        """Pass events on from `begin` up to one that asks for a decision."""
+        read, look, alike = self._read, self._look, self._alike
+        parts: list[bytes] = []
+        at = kept = begin
+        try:
+            for start, stop, end in cut_named(whole, begin):
+                data = whole[start:stop]
+                left = alike(data) if alike else None
+                if left is None:
+                    chunk = read(data)
+                    if chunk is None:
+                        break
+                    left = look(chunk, data)
+                if left is not data:
+                    parts.append(whole[kept:at])
+                    if isinstance(left, tuple):
+                        before, left = left
+                        parts.append(before)
+                    kept = end
+                    if left is not None:
+                        parts += [whole[at:start], left, whole[stop:end]]
+                at = end
+        except BaseException:
+            self._done = b"".join(parts) + whole[kept:at], 0
+            raise
+        if not parts:
+            return (whole if at - begin == len(whole) else whole[begin:at]), at
+        parts.append(whole[kept:at])
+        return b"".join(parts), at
+
+
+def _is_plain_chunk(chunk: Any) -> bool:
+    """Tell whether an event is a chunk by its choices, and has no error."""
+    return chunk.choices is not UNSET and (chunk.error is None or chunk.error is UNSET)
