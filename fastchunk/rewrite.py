@@ -199,8 +199,9 @@ class Rewriter:
                 if chain is None:
                     return None
                 self._patience = _PATIENCE
-                pieces = chain.feed(text.channel, value)
-                if not value or _passes(pieces, text.channel, value, chain):
+                channel = text.channel
+                pieces = chain.feed(channel, value)
+                if not value or _passes(pieces, channel, value, chain):
                     return data
                 return self._rewrite_alike(data, like, value, pieces)
         return None
