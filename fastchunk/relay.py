@@ -328,10 +328,9 @@ class Relay:
             return b""
         parts: list[bytes] = []
         for event, data in self._rewriter.made:
-            changed = self._changed(data, is_readable=False)
-            if changed is not None:
-                name = b"" if event == "message" else b"event: %b%b" % (event.encode(), line_end)
-                parts += [name, b"data: ", changed, line_end, line_end]
+            changed: Any = self._changed(data, is_readable=False)  # it has a text, so it leaves
+            name = b"" if event == "message" else b"event: %b%b" % (event.encode(), line_end)
+            parts += [name, b"data: ", changed, line_end, line_end]
         self._rewriter.made.clear()
         return b"".join(parts)
 

@@ -52,7 +52,7 @@ _MARK = "\0text\0"
 class _Change:
     """What becomes of one event."""
 
-    __slots__ = ("data", "edits", "event", "script", "texts")
+    __slots__ = ("_held", "_values", "data", "edits", "event", "script", "texts")
 
     def __init__(self, script: Script, data: bytes, event: Any, texts: list[Text]) -> None:
         self.script = script
@@ -60,23 +60,27 @@ class _Change:
         self.event = event
         self.texts = texts
         self.edits: Edits = {}
+        """What is changed beside the texts."""
+        self._values: dict[Place, str] = {}
+        self._held: dict[Place, Hashable] = {}
 
     def write(self, text: Text, value: str) -> None:
-        """Write a text anew, everywhere it stands, and take out what else spells it out."""
-        self.edits[text.place] = value
-        if text.also is not None:
-            self.edits[text.also] = value
-        self.drop_copies(text)
+        """Write a text anew."""
+        self._values[text.place] = value
 
-    def drop_copies(self, text: Text) -> None:
-        """Take out what spells a text out, or how long it is."""
-        self.edits |= self.script.copies(self.event, text)
+    def hold(self, text: Text) -> None:
+        """Take note that some of a text is held."""
+        self._held[text.place] = text.voice
+
+    def release(self, voice: Hashable) -> None:
+        """Take note that nothing of a voice's texts is held any longer."""
+        self._held = {place: held for place, held in self._held.items() if held != voice}
 
     def add(self, voice: Hashable, channel: Channel, piece: str) -> bool:
         """Write a piece behind what the event has on a channel; False if it has no room for it."""
         text = self._find(voice, channel)
         if text is not None:
-            self.write(text, self.edits.get(text.place, text.value) + piece)
+            self.write(text, self._values.get(text.place, text.value) + piece)
             return True
         near = self._find(voice)
         if near is None or self.script.put is None:
@@ -94,13 +98,22 @@ class _Change:
 
     def make(self) -> bytes:
         """Return the event's data as it is then."""
-        if not self.edits:
+        edits = self.edits
+        for text in self.texts if self._values or self._held else ():
+            value = self._values.get(text.place, text.value)
+            if value != text.value:
+                edits[text.place] = value
+                if text.also is not None:
+                    edits[text.also] = value
+            if value != text.value or text.place in self._held:
+                edits |= self.script.copies(self.event, text)
+        if not edits:
             return self.data
         # What is below a value that is replaced or dropped is gone with it.
         changes = {
             pointer(place): value
-            for place, value in self.edits.items()
-            if not _is_within(place[:-1], self.edits)
+            for place, value in edits.items()
+            if not _is_within(place[:-1], edits)
         }
         return edit(self.data, changes)
 
@@ -186,8 +199,9 @@ class Rewriter:
                 if chain is None:
                     return None
                 self._patience = _PATIENCE
-                pieces = chain.feed(text.channel, value)
-                if not value or _passes(pieces, text.channel, value, chain):
+                channel = text.channel
+                pieces = chain.feed(channel, value)
+                if not value or _passes(pieces, channel, value, chain):
                     return data
                 return self._rewrite_alike(data, like, value, pieces)
         return None
@@ -299,10 +313,11 @@ class Rewriter:
             change.blank_after(text)
         if chain.holds(channel):
             self._held[voice][channel] = change.data, text
-            change.drop_copies(text)
+            change.hold(text)
         _write_own(text, pieces, change)
         self._add(voice, [piece for piece in pieces if piece[0] != channel], change)
         if chain.stopped is not None:
+            change.release(voice)
             del self._chains[voice], self._held[voice]
             self._stop(voice, chain.stopped, change)
 
@@ -321,6 +336,7 @@ class Rewriter:
         if chain is None:
             return
         self._add(voice, chain.close(), change)
+        change.release(voice)
         if chain.stopped is not None and not self._stop(voice, chain.stopped, change):
             self._make_stop(voice, chain.stopped)
         del self._held[voice]

@@ -216,9 +216,13 @@ class _Replacing(_Step):
         self._held = ""
 
     def feed(self, piece: str) -> list[Piece] | None:
-        if not (self.holds or self._looks_back) and self._search(piece, 0) is None:
-            return None
         held = self.holds
+        if not held:
+            before = self._before
+            if self._search(before + piece, len(before)) is None:
+                if self._looks_back:
+                    self._before = piece[-1]
+                return None
         text = self._advance(piece, complete=False)
         if not (held or self.holds) and text == piece:
             return None

@@ -36,7 +36,7 @@ from tests.text_cases import cut_off, replaced, split, string_spans
 pytestmark = pytest.mark.usefixtures("scanner")
 
 CARD = "4111 1111"
-RULES = [Replace(CARD, "[card]")]
+RULES: list[Rule] = [Replace(CARD, "[card]")]
 ALL = ("content", "reasoning", "refusal", "arguments")
 
 
@@ -475,7 +475,7 @@ ATTACKS: dict[str, list[str]] = {
     ],
     "paddings": [saying(0, "content", p, obfuscation=p, p=p) for p in (BEFORE, AFTER)],
 }
-REWRITTEN = [Replace(CARD, "[card]", channels=ALL)]
+REWRITTEN: list[Rule] = [Replace(CARD, "[card]", channels=ALL)]
 
 
 def leaves(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
@@ -684,7 +684,7 @@ def test_a_text_beside_a_delta_is_made_beside_one() -> None:
     ]
 
 
-COPIES = {
+COPIES: dict[str, dict[str, Any]] = {
     "logprobs": {"logprobs": {"content": [{"token": "4", "bytes": [52]}]}},
     "token_ids": {"token_ids": [52]},
 }
@@ -693,8 +693,8 @@ COPIES = {
 @pytest.mark.parametrize("key", COPIES)
 @pytest.mark.parametrize("piece", ["4", "no. 4", CARD])
 def test_what_spells_out_a_text_that_is_held_or_changed_is_removed(key: str, piece: str) -> None:
-    def said(text: str, **others: Any) -> str:
-        return chunk({"index": 0, "delta": {"content": text}, **COPIES[key]}, **others)
+    def said(text: str) -> str:
+        return chunk({"index": 0, "delta": {"content": text}, **COPIES[key]})
 
     raw = stream(said("a"), said("b"), said(piece), said("x"), said("y"))
     left = [json.loads(out[6:]) for out in by_event(raw, text=RULES)[0][:-1]]
@@ -757,7 +757,7 @@ def test_arguments_are_read_only_where_a_rule_names_them() -> None:
 
 def test_what_is_no_text_is_not_read() -> None:
     raw = stream(
-        *(said_in(**{key: value}) for key in ("role", "x") for value in (CARD, [CARD])),
+        *(said_in(0, **{key: value}) for key in ("role", "x") for value in (CARD, [CARD])),
         said_in(reasoning_details=[{"type": "reasoning.encrypted", "data": CARD, "id": CARD}]),
         said_in(reasoning_details=None, audio=None, tool_calls=[{"index": 0, "custom": None}]),
         said_in(audio={"data": CARD}, tool_calls=[{"index": 0, "custom": CARD}]),
@@ -800,6 +800,22 @@ def test_a_text_that_no_rule_sees_makes_an_event_undecodable(name: str) -> None:
     assert failing.close() == stream(saying(0, "content", "a "))
     with pytest.raises(InvalidChunk):
         failing.feed(raw)
+
+
+def test_an_event_that_cannot_be_edited_is_undecodable() -> None:
+    raw = stream(UNSEEN["quite-deep"])
+    relay = Relay(set={"model": "alias"})
+    assert (relay.feed(raw), relay.invalid) == (raw, 1)
+    relay = Relay(set={"model": "alias"}, on_invalid="drop")
+    assert (relay.feed(raw), relay.invalid) == (b"", 1)
+
+
+def test_an_undecodable_event_that_is_whole_at_the_end_fails_a_relay_that_is_to_raise() -> None:
+    relay = Relay(text=RULES, on_invalid="raise")
+    relay.feed(stream(saying(0, "content", "a"), UNSEEN["another-key-of-a-part"])[:-1])
+    with pytest.raises(InvalidChunk):
+        relay.close()
+    assert relay.close() == b""
 
 
 def test_an_undecodable_event_that_is_whole_at_the_end_is_dropped_too() -> None:
@@ -890,14 +906,15 @@ def test_what_is_alike_need_not_be_decoded(monkeypatch: pytest.MonkeyPatch) -> N
         return rewrite(self, data, *given, **options)
 
     monkeypatch.setattr(Rewriter, "rewrite", noted)
-    for kind in (
+    kinds: list[Callable[[str], str]] = [
         lambda piece: saying(0, "content", piece),
         lambda piece: saying(0, "reasoning", piece, obfuscation="x" * len(piece)),
         lambda piece: said_in(reasoning=piece, reasoning_details=details(piece)),
         lambda piece: chunk(
             {"index": 0, "delta": {"content": piece}, "message": {"content": piece}}
         ),
-    ):
+    ]
+    for kind in kinds:
         seen.clear()
         raw = stream(*(kind(piece) for piece in ("a", "b", "4", "11", "c", CARD, "\n", "d")))
         out, _ = relayed(raw, text=RULES)
@@ -1059,7 +1076,7 @@ def test_a_stop_in_a_message_beside_a_delta_is_none_of_the_choice() -> None:
     assert events(out)[0]["choices"][0]["message"]["content"] == parts("a", "")
     assert texts(out) == {(0, "content"): "c"}
     assert relay.finish_reasons == {}
-    raw = stream(beside(message={"content": "xabc"}))
+    raw = stream(beside(message={"content": "xabc"}))  # only its end tells
     out, relay = relayed(raw, text=[Stop("abcd", "bc")])
     assert events(out)[0]["choices"][0]["message"]["content"] == "xa"
     assert relay.finish_reasons == {}
@@ -1265,3 +1282,42 @@ def size_of(value: Any) -> int:
         if isinstance(item, Text):
             pending += [item.value, item.place]
     return size
+
+
+# --- at the edges -------------------------------------------------------------------------------
+
+
+def test_a_text_that_ends_where_it_was_held_keeps_its_copies() -> None:
+    held = {"index": 0, "delta": {"content": "no. 4"}, **COPIES["logprobs"]}
+    raw = stream(chunk({**held, "finish_reason": "stop"}))
+    assert relayed(raw, text=RULES)[0] == raw
+
+
+def test_a_text_that_is_replaced_by_itself_is_as_it_came() -> None:
+    raw = stream(*(saying(0, "content", p, obfuscation="x") for p in ("x", "y", "ab", "z")))
+    assert relayed(raw, text=[Replace("ab", "ab")])[0] == raw
+
+
+def test_what_is_split_where_there_is_no_room_is_made() -> None:
+    raw = stream(*(beside(text=piece) for piece in ("a", "b<c", "d", ">", "e")))
+    out, _ = relayed(raw, text=[Split("<", ">")])
+    assert texts(out) == {(0, "reasoning"): "cd"}
+    assert "".join(event["choices"][0].get("text", "") for event in events(out)) == "abe"
+
+
+def test_a_stop_leaves_another_choice_of_its_event() -> None:
+    data = chunk(
+        {"index": 0, "delta": {"content": "a\n\nUser:", "refusal": "x"}},
+        {"index": 1, "delta": {"content": "b"}},
+    )
+    assert texts(relayed(stream(data), text=[STOP])[0]) == {
+        (0, "content"): "a",
+        (1, "content"): "b",
+    }
+
+
+def test_a_choice_that_finishes_twice_in_an_event_ends_once() -> None:
+    twice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    raw = stream(saying(0, "content", "4"), chunk(twice, twice))
+    left, _ = by_event(raw, text=RULES)
+    assert texts(left[1]) == {(0, "content"): "4"}
