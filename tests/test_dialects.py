@@ -565,6 +565,15 @@ WHOLE: list[tuple[str, Json, dict[str, str]]] = [
         },
         {"text": "content"},
     ),
+    (
+        "messages",
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": [{"type": "thinking", "thinking": "secret"}]},
+        },
+        {"thinking": "reasoning"},
+    ),
     ("responses", done("output_text", "text", "secret"), {"text": "content"}),
     ("responses", done("refusal", "refusal", "secret"), {"refusal": "refusal"}),
     ("responses", done("reasoning_text", "text", "secret"), {"text": "reasoning"}),
