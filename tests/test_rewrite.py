@@ -797,7 +797,9 @@ def test_a_text_that_no_rule_sees_makes_an_event_undecodable(name: str) -> None:
     failing = Relay(text=RULES, on_invalid="raise")
     with pytest.raises(InvalidChunk):
         failing.feed(raw)
-    assert failing.close() == stream(saying(0, "content", "a "))
+    left = failing.close()
+    assert left.startswith(stream(saying(0, "content", "a ")))
+    assert texts(left) == {(0, "content"): "a 4"}
     with pytest.raises(InvalidChunk):
         failing.feed(raw)
 
@@ -1321,3 +1323,28 @@ def test_a_choice_that_finishes_twice_in_an_event_ends_once() -> None:
     raw = stream(saying(0, "content", "4"), chunk(twice, twice))
     left, _ = by_event(raw, text=RULES)
     assert texts(left[1]) == {(0, "content"): "4"}
+
+
+QUOTING = [
+    '{"error":{"message":"4111 1111","failed_generation":["4111 1111"]},"x":1e2}',
+    '{"other":"4111 1111"}',
+    '{"other":"x","other":"4111 1111"}',
+    '{"choices":[],"error":{"message":"4111 1111"}}',
+]
+
+
+@pytest.mark.parametrize("data", QUOTING)
+@pytest.mark.parametrize("kind", [b"", b"event: error\n"])
+def test_what_an_error_quotes_is_rewritten_too(data: str, kind: bytes) -> None:
+    raw = kind + b"data: " + data.encode() + b"\n\n" + stream(DONE)
+    out, relay = relayed(raw, text=[*RULES, Stop("4"), Split("4", "1")], on_invalid="raise")
+    assert b"4111 1111" not in out
+    assert b"[card]" in out
+    assert relay.invalid == 0
+    unended, _ = relayed(raw, text=[Stop("4"), Split("4", "1")])
+    assert unended == raw.replace(b'"other":"x",', b"")
+
+
+def test_what_is_no_chunk_and_has_nothing_to_be_replaced_is_untouched() -> None:
+    raw = b'data: {"other":"4111"}\n\ndata: ["4111 1111"]\n\ndata: 4111 1111\n\n'
+    assert relayed(raw, text=RULES)[0] == raw
