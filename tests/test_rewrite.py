@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastchunk import DROP, InvalidChunk, Relay, wire
+from fastchunk import DROP, InvalidChunk, Relay, messages, wire
 from fastchunk.dialect import Text
 from fastchunk.rewrite import Rewriter
 from fastchunk.text import Replace, Rule, Split, Stop
@@ -920,6 +920,35 @@ def test_what_is_alike_need_not_be_decoded(monkeypatch: pytest.MonkeyPatch) -> N
         out, _ = relayed(raw, text=RULES)
         assert len(seen) <= 2
         assert list(texts(out).values()) == ["ab411c[card]\nd"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}},
+            {"type": "ping", "index": 0, "delta": {"type": "text_delta"}},
+        ),
+        (
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "4"}},
+        ),
+    ],
+)
+def test_an_event_of_another_kind_is_not_alike(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    raw = stream(
+        *(
+            json.dumps({**event, "delta": {**event["delta"], "text": text}})
+            for event in (first, first, second, second)
+            for text in (event["type"], event["delta"]["type"], "4")
+        )
+    )
+    out = relayed(raw, family=messages, text=RULES)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rewriter, "rewrite_alike", lambda *_: None)
+        assert relayed(raw, family=messages, text=RULES)[0] == out
 
 
 @pytest.mark.parametrize("key", ["id", "created"])
