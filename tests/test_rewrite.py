@@ -403,6 +403,10 @@ ATTACKS: dict[str, list[str]] = {
         chunk({"index": 0, "delta": {"content": p}, "message": {"content": said}})
         for p, said in ((BEFORE, BEFORE), (AFTER, BEFORE + AFTER))
     ],
+    "message-is-a-copy": [
+        chunk({"index": 0, "delta": {"content": p}, "message": {"content": p, "refusal": None}})
+        for p in (BEFORE, AFTER)
+    ],
     "no-index": [chunk({"delta": {"content": p}}) for p in (BEFORE, AFTER)],
     "an-index-is-a-string": [
         chunk({"index": "0", "delta": {"content": p}}) for p in (BEFORE, AFTER)
@@ -709,6 +713,15 @@ def test_a_padding_is_gone_from_what_is_held_or_changed(pieces: list[str]) -> No
     for out, block in zip(by_event(raw, text=RULES)[0], raw.split(b"\n\n"), strict=False):
         assert out == block + b"\n\n" or (b"Yx8" not in out and b"abc" not in out)
     assert CARD not in "".join(texts(relayed(raw, text=RULES)[0]).values())
+
+
+def test_a_character_that_is_held_is_not_taken_for_the_one_before_it() -> None:
+    raw = stream(*(saying(0, "content", p, obfuscation="Yx8") for p in ("a", "b", "4", "4", "4")))
+    left, _ = by_event(raw, text=RULES)
+    assert [b"Yx8" in out for out in left] == [True, True, False, False, False, False]
+    said = [{"index": 0, "delta": {"content": p}, "logprobs": [p]} for p in ("4", "4")]
+    left, _ = by_event(stream(*map(chunk, said)), text=RULES)
+    assert b"logprobs" not in b"".join(left)
 
 
 def test_events_in_which_nothing_is_changed_are_the_very_ones() -> None:
