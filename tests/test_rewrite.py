@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastchunk import DROP, InvalidChunk, Relay, messages, wire
+from fastchunk import DROP, InvalidChunk, Relay, encode, messages, wire
 from fastchunk.dialect import Text
+from fastchunk.dialects import dialect_of
+from fastchunk.edit import without_duplicates
 from fastchunk.rewrite import Rewriter
-from fastchunk.text import Replace, Rule, Split, Stop
+from fastchunk.text import Replace, Rule, Rules, Split, Stop
 from tests.chat_streams import (
     DONE,
     Said,
@@ -719,9 +721,15 @@ def test_a_character_that_is_held_is_not_taken_for_the_one_before_it() -> None:
     raw = stream(*(saying(0, "content", p, obfuscation="Yx8") for p in ("a", "b", "4", "4", "4")))
     left, _ = by_event(raw, text=RULES)
     assert [b"Yx8" in out for out in left] == [True, True, False, False, False, False]
-    said = [{"index": 0, "delta": {"content": p}, "logprobs": [p]} for p in ("4", "4")]
-    left, _ = by_event(stream(*map(chunk, said)), text=RULES)
-    assert b"logprobs" not in b"".join(left)
+    # Of some strings of one character there is only one object, also where it is another one's.
+    rewriter = Rewriter(Rules(RULES), dialect_of(wire))
+    given = wire.decode(chunk({"index": 0, "delta": {"content": "4"}, "logprobs": [4]}))
+    assert given.choices
+    for _ in range(2):
+        given.choices[0].delta = wire.DeltaMessage(content="4")
+        data = rewriter.rewrite(encode(given), given)
+        assert data is not None
+        assert b"logprobs" not in data
 
 
 def test_events_in_which_nothing_is_changed_are_the_very_ones() -> None:
@@ -1363,3 +1371,30 @@ def test_a_choice_that_finishes_twice_in_an_event_ends_once() -> None:
     raw = stream(saying(0, "content", "4"), chunk(twice, twice))
     left, _ = by_event(raw, text=RULES)
     assert texts(left[1]) == {(0, "content"): "4"}
+
+
+DUPLICATES = {
+    b'{"a":1}': b'{"a":1}',
+    b'{"a":1,"a":2}': b'{"a":2}',
+    b' { "a" : 1 , "b":2,\t"a":[ 3 ] } ': b' { "b":2,\t"a":[ 3 ] } ',
+    b'{"a":1,"\\u0061":2,"a":3}': b'{"a":3}',
+    b'{"a":{"b":1,"b":2},"a":{"b":3,"c":4,"b":5}}': b'{"a":{"c":4,"b":5}}',
+    b'{"a":[{"x":1,"x":"}],\\""},"x","x"]}': b'{"a":[{"x":"}],\\""},"x","x"]}',
+    b'{"a":{},"a":[],"a":"","":1,"":2}': b'{"a":"","":2}',
+    b'{"a":1,"b":' + b"[" * 5000 + b"]" * 5000 + b',"a":2}': b'{"b":'
+    + b"[" * 5000
+    + b"]" * 5000
+    + b',"a":2}',
+}
+
+
+@pytest.mark.parametrize("raw", DUPLICATES)
+def test_of_members_of_one_name_the_last_is_left(raw: bytes) -> None:
+    assert without_duplicates(raw) == DUPLICATES[raw]
+
+
+def test_a_deep_event_is_read_like_any_other() -> None:
+    deep = '{"x":%s,"choices":[{"delta":{"content":"%s"}}]}'
+    raw = stream(*(deep % ("[" * 450 + "]" * 450, piece) for piece in ("no. 4111", " 1111")))
+    out, relay = relayed(raw, text=RULES)
+    assert (texts(out), relay.invalid) == ({(0, "content"): "no. [card]"}, 0)
