@@ -124,10 +124,13 @@ class UpstreamError(FastchunkError):
 
     error: Any
     """The server's error object, parsed; or its text, where that is no JSON."""
+    data: bytes
+    """The data of the event that reported it."""
 
-    def __init__(self, error: Any) -> None:
+    def __init__(self, error: Any, data: bytes = b"") -> None:
         super().__init__(error)
         self.error = error
+        self.data = data
 
     def __str__(self) -> str:
         message = self.error.get("message") if isinstance(self.error, dict) else None

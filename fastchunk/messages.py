@@ -530,6 +530,9 @@ class Answer:
     def __init__(self) -> None:
         self._message = Message()
         self._blocks: dict[Any, _Block] = {}
+        # What takes the next piece of a block's text or arguments.
+        self._texts: dict[Any, Callable[[Text], None]] = {}
+        self._arguments: dict[Any, Callable[[Text], None]] = {}
         self._started = False
         self._finished = False
 
@@ -539,11 +542,17 @@ class Answer:
         Raises `TypeError` for what is no event of this family.
         """
         if type(event) is ContentBlockDeltaEvent:
+            # Nearly every event is a piece, so no other function is called for those.
+            delta = event.delta
             try:
-                block = self._blocks[event.index]
+                if type(delta) is TextDelta:
+                    self._texts[event.index](delta.text)
+                elif type(delta) is InputJSONDelta:
+                    self._arguments[event.index](delta.partial_json)
+                else:
+                    self._blocks[event.index].add(delta)
             except (KeyError, TypeError):
                 return  # there is no such block, or the index is no number
-            block.add(event.delta)
         elif type(event) in _QUIET:
             pass
         elif type(event) is ContentBlockStartEvent:
@@ -579,7 +588,12 @@ class Answer:
             self._add_block(block)
 
     def _add_block(self, block: Any) -> None:
-        self._blocks[len(self._blocks)] = _BUILDERS.get(type(block), _Block)(block)
+        index = len(self._blocks)
+        made = self._blocks[index] = _BUILDERS.get(type(block), _Block)(block)
+        if isinstance(made, _TextBlock):
+            self._texts[index] = made.append
+        elif isinstance(made, _UseBlock):
+            self._arguments[index] = made.append
         if type(block) is FallbackBlock and isinstance(block.to, FallbackInfo):
             self._message.model = block.to.model  # the one that answers from here on
 
@@ -629,18 +643,16 @@ class _Block:
 
 
 class _TextBlock(_Block):
-    __slots__ = ("_append", "_citations", "_pieces")
+    __slots__ = ("_citations", "_pieces", "append")
 
     def __init__(self, block: TextBlock) -> None:
         self._block = block
         self._pieces = [block.text]
-        self._append = self._pieces.append
+        self.append = self._pieces.append
         self._citations = list(block.citations) if isinstance(block.citations, list) else []
 
     def add(self, delta: Any) -> None:
-        if type(delta) is TextDelta:
-            self._append(delta.text)
-        elif isinstance(delta, CitationsDelta) and delta.citation is not UNSET:
+        if isinstance(delta, CitationsDelta) and delta.citation is not UNSET:
             self._citations.append(delta.citation)
 
     def build(self) -> Any:
@@ -669,16 +681,12 @@ class _ThinkingBlock(_Block):
 
 
 class _UseBlock(_Block):
-    __slots__ = ("_append", "_pieces")
+    __slots__ = ("_pieces", "append")
 
     def __init__(self, block: UseBlock) -> None:
         self._block = block
         self._pieces: list[Text] = []
-        self._append = self._pieces.append
-
-    def add(self, delta: Any) -> None:
-        if type(delta) is InputJSONDelta:
-            self._append(delta.partial_json)
+        self.append = self._pieces.append
 
     def build(self) -> Any:
         text = _join(self._pieces)

@@ -120,13 +120,13 @@ class Observer(Tally):
             return self._observe_undecodable(data, event, refused)
         error = self._dialect.find_error(facts)
         if error is not None:
-            self._fail(_own_error(error))
+            self._fail(_own_error(error), data)
         if self._dialect.note(facts, self):
             self.last = facts if error is None else None
             return facts
         self.others += 1
         if event == "error" and error is None:
-            self._fail(_parsed(data))
+            self._fail(_parsed(data), data)
         elif error is None:
             self.last = facts
         return None
@@ -142,14 +142,14 @@ class Observer(Tally):
         self.invalid += 1
         self.faults.append(error)
 
-    def _fail(self, error: Any) -> None:
+    def _fail(self, error: Any, data: bytes) -> None:
         self.error = error
-        self.faults.append(UpstreamError(error))
+        self.faults.append(UpstreamError(error, data))
 
     def _observe_undecodable(self, data: bytes, event: str, error: InvalidChunk) -> Any:
         self.others += 1
         if event == "error":
-            self._fail(data.decode(errors="replace"))
+            self._fail(data.decode(errors="replace"), data)
         elif data.strip() != b"null":
             self._refuse(error)
         return UNREADABLE if self._dialect.is_chunk(data) else None
@@ -268,8 +268,9 @@ class ChunkStream(Generic[C]):
         self._decode: Callable[[bytes], C] = family.decode
         self._seen = Observer(dialect)
         self._reader: Reader | None = None
-        if self._decode is dialect.decode:
-            self._reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
+        decode_utf8 = getattr(family, "decode_utf8", None)
+        if decode_utf8 is not None:  # the family's chunks say what has to be known of an event
+            self._reader = Reader(decode_utf8, self._seen, max_event_size, dialect.silent)
         self._intake: Intake[list[Any]] = Intake(self._reader or Declining([]), max_event_size)
         self._take_quickly = self._intake.take
         self._beginning = b""  # of a stream that has had no event yet

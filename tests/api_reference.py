@@ -51,8 +51,11 @@ _SECTIONS = {
     "fastchunk.completions": "Legacy completions, in three states.",
     "fastchunk.messages": "Anthropic Messages, in three states.",
     "fastchunk.responses": "OpenAI Responses, in three states.",
+    "fastchunk.sdk": "Chat's chunks for code written for OpenAI's SDK: what is absent is None.",
     "fastchunk.gateway": "Needs the extra `gateway`. [Its page](gateway.md) tells how to use it.",
     "fastchunk.gateway.ray_serve": "Needs the extra `ray`.",
+    "fastchunk.integrations.openai": "Needs openai; tested with 2.54.0 and 3.57.0.",
+    "fastchunk.integrations.anthropic": "Needs anthropic; tested with 2.13.0.",
     "fastchunk.integrations.ray_serve_llm": "Needs `ray[llm]==2.46.0`. "
     "[Where it fits](where-it-fits.md#ray-serve) has an application that uses it.",
 }

@@ -83,7 +83,7 @@ def test_errors_cross_process_boundaries(data: bytes) -> None:
     [
         EventTooLarge(4096),
         TruncatedStream("the stream ended", b"data: {"),
-        UpstreamError({"message": "no", "code": 500}),
+        UpstreamError({"message": "no", "code": 500}, b"{}"),
     ],
 )
 def test_stream_errors_cross_process_boundaries(error: FastchunkError) -> None:

@@ -10,7 +10,8 @@ import pytest
 from msgspec import UNSET, Struct, structs
 from openai.types.chat import ChatCompletionChunk
 
-from fastchunk import InvalidChunk, encode, iter_chunks, sdk, wire
+from fastchunk import ChunkStream, InvalidChunk, encode, iter_chunks, sdk, wire
+from fastchunk.stream import Observer
 
 from .streams import documents, recorded
 
@@ -171,3 +172,10 @@ def test_choices_are_unset_where_they_are_absent() -> None:
 
 def test_the_bare_decoder() -> None:
     assert sdk.decode_utf8(b'{"id":"c"}') == sdk.decode('{"id":"c"}')
+
+
+def test_reads_are_taken_without_a_second_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = ChunkStream(sdk)
+    stream.feed(b'data: {"choices":[]}\n\n')
+    monkeypatch.setattr(Observer, "observe", None)
+    assert [chunk.id for chunk in stream.feed(b'data: {"id":"c","choices":[]}\n\n')] == ["c"]

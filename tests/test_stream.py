@@ -191,8 +191,13 @@ def test_errors_say_what_they_are_about() -> None:
     with pytest.raises(UpstreamError, match=r"^no$") as upstream:
         list(iter_chunks([events(ERROR)]))
     assert upstream.value.error == {"message": "no", "code": 500}
-    with pytest.raises(UpstreamError, match=r"^boom$"):
+    assert upstream.value.data == ERROR
+    with pytest.raises(UpstreamError, match=r"^boom$") as upstream:
         list(iter_chunks([b"event: error\ndata: boom\n\n"]))
+    assert upstream.value.data == b"boom"
+    with pytest.raises(UpstreamError) as upstream:
+        list(iter_chunks([b'event: error\ndata: {"message":"no"}\n\n']))
+    assert upstream.value.data == b'{"message":"no"}'
     with pytest.raises(
         TruncatedStream, match=r"^the stream stopped before it was complete"
     ) as truncated:

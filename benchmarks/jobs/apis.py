@@ -20,6 +20,7 @@ from benchmarks.streams import CUTS, Answer, answers_of
 from benchmarks.words import ALIAS
 
 from .peers import DICTS
+from .rules import STRINGS, TEN_STRINGS
 
 SDK = "the SDK's path"
 FAMILIES = ("completions", "messages", "responses")
@@ -27,19 +28,6 @@ DECODE, ITERATE, ACCUMULATE = "decode events", "iterate over events", "accumulat
 IDENTITY, MODEL, TEXT = "pass events on", "change the events' model", "replace text in events"
 RELAYS = (IDENTITY, MODEL, TEXT)
 SHOWN = ("1 event a read", "16 events a read")
-STRINGS = (
-    "the ",
-    "and",
-    "weather",
-    "San Francisco",
-    "ing",
-    "model",
-    "city",
-    "Paris",
-    "token",
-    "?!",
-)
-_PATTERN = re.compile("|".join(map(re.escape, sorted(STRINGS, key=len, reverse=True))))
 _HOLDERS = {"messages": "message", "responses": "response"}
 
 
@@ -238,7 +226,7 @@ def _check_relay(family: str, work: str, peer: str, part: Part, written: list[by
     found = [json.loads(line[6:]) for line in joined.split(b"\n") if line[:7] == b"data: {"]
     if work == TEXT and peer.startswith(OURS):
         expect(
-            _texts(found), {text: _PATTERN.sub("…", said) for text, said in _texts(came).items()}
+            _texts(found), {text: TEN_STRINGS.sub("…", said) for text, said in _texts(came).items()}
         )
     elif peer == SDK:  # which writes times and numbers in its own way
         expect([event.keys() for event in found], [event.keys() for event in came])

@@ -21,16 +21,8 @@ from .peers import DICTS, ROUTER
 from .relays import Work
 
 STRINGS = (
-    "the ",
-    "and",
-    "San Francisco",
-    "ing ",
-    "weather",
-    "token",
-    "Hello",
-    "ation",
-    " is a",
-    "?!",
+    *("San Francisco", "weather", "temperature", "Paris", "password", "4111 1111 1111 1111"),
+    *("Hello", "user", "streaming", "secret"),
 )
 CARD = re.compile(r"\b\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}\b")
 TEN, PATTERN, STOP, SPLIT = "ten strings", "a card's pattern", "stop", "split"
@@ -41,7 +33,7 @@ SHOWN = tuple(CUTS)[:3]
 _END = "\n\nUser:"
 _BEGIN_THOUGHT, _END_THOUGHT = "<think>", "</think>"
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
-_TEN = re.compile("|".join(map(re.escape, sorted(STRINGS, key=len, reverse=True))))
+TEN_STRINGS = re.compile("|".join(map(re.escape, sorted(STRINGS, key=len, reverse=True))))
 
 Texts = dict[tuple[int, str], str]
 """By a choice's index, and the name under which a text stands."""
@@ -80,7 +72,7 @@ def _chunk_by_chunk(rule: str) -> Run:
     """Apply the rule to the text of each chunk by itself."""
     from orjson import dumps, loads
 
-    pattern, replacement = (_TEN, "…") if rule == TEN else (CARD, "[card]")
+    pattern, replacement = (TEN_STRINGS, "…") if rule == TEN else (CARD, "[card]")
 
     def run(given: Cut) -> list[bytes]:
         written = []
@@ -130,7 +122,7 @@ def _said(value: Any) -> str:
 def _after(rule: str, texts: Texts) -> Texts:
     """Apply a rule to whole texts. No stream here has what the stop looks for."""
     if rule == TEN:
-        texts = {text: _TEN.sub("…", said) for text, said in texts.items()}
+        texts = {text: TEN_STRINGS.sub("…", said) for text, said in texts.items()}
     elif rule == PATTERN:
         texts = {text: CARD.sub("[card]", said) for text, said in texts.items()}
     elif rule == SPLIT:

@@ -19,7 +19,7 @@ It is tested with anthropic 2.13.0. What happens is what happens there:
 - The response is read to its end, and closed when it has been read, when an error ends it, and with
   `close()` or the `with` block.
 - An `error` event is raised as the `anthropic.APIStatusError` that the SDK makes of it, with the
-  same message and body: its `type` and its `error`. What goes wrong in httpx2 is raised as it is.
+  same message and body. What goes wrong in httpx2 is raised as it is.
 - `ping` events are left out.
 - A body that ends too early just ends. Ask `truncated` whether it did.
 
@@ -34,6 +34,7 @@ It differs in this:
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, overload
@@ -122,11 +123,12 @@ def events(
     if not isinstance(stream, (anthropic.Stream, anthropic.AsyncStream)):
         raise TypeError(f"stream must be an anthropic.Stream or AsyncStream, not {stream!r}")
 
+    client, response = stream._client, stream.response  # noqa: SLF001
+
     def make_error(error: UpstreamError, _before: Any) -> Exception:
-        # A text is what was no JSON.
-        body = error.error if isinstance(error.error, str) else _body_of(error)
-        made: Exception = stream._client._make_status_error(  # noqa: SLF001
-            str(body), body=body, response=stream.response
+        body = _body_of(error.data)
+        made: Exception = client._make_status_error(  # noqa: SLF001
+            str(body), body=body, response=response
         )
         return made
 
@@ -138,8 +140,12 @@ def events(
     )
 
 
-def _body_of(error: UpstreamError) -> dict[str, Any]:
-    return {"type": "error", "error": error.error}
+def _body_of(data: bytes) -> Any:
+    text = data.decode(errors="replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _read(response: httpx2.Response, reader: BodyReader[Event]) -> Iterator[Event]:

@@ -38,7 +38,6 @@ Elsewhere the SDK passes on what it does not look at, and this does not:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from copy import copy
 from typing import Any, TypeVar, overload
 
 import openai
@@ -80,13 +79,9 @@ class Chunks(openai.Stream[C]):
 
     def __init__(self, stream: openai.Stream[Any], reader: BodyReader[C]) -> None:
         self._reader = reader
-        self._source: openai.Stream[Any] = _with_decoder(stream, reader)
-        super().__init__(
-            cast_to=stream._cast_to,  # noqa: SLF001
-            response=stream.response,
-            client=stream._client,  # noqa: SLF001
-            options=stream._options,  # noqa: SLF001
-        )
+        self._source: openai.Stream[Any] = openai.Stream(**_arguments(stream))
+        self._source._decoder = reader  # type: ignore[assignment]  # noqa: SLF001
+        super().__init__(**_arguments(stream))
 
     @property
     def truncated(self) -> bool:
@@ -106,13 +101,9 @@ class AsyncChunks(openai.AsyncStream[C]):
 
     def __init__(self, stream: openai.AsyncStream[Any], reader: BodyReader[C]) -> None:
         self._reader = reader
-        self._source: openai.AsyncStream[Any] = _with_decoder(stream, reader)
-        super().__init__(
-            cast_to=stream._cast_to,  # noqa: SLF001
-            response=stream.response,
-            client=stream._client,  # noqa: SLF001
-            options=stream._options,  # noqa: SLF001
-        )
+        self._source: openai.AsyncStream[Any] = openai.AsyncStream(**_arguments(stream))
+        self._source._decoder = reader  # type: ignore[assignment]  # noqa: SLF001
+        super().__init__(**_arguments(stream))
 
     @property
     def truncated(self) -> bool:
@@ -168,13 +159,15 @@ def chunks(
     if family is None:
         family = _family_of(stream._cast_to)  # noqa: SLF001
 
+    request = stream.response.request
+
     def make_error(error: UpstreamError, before: Any) -> openai.APIError | None:
         if not error.error or isinstance(before, responses.ResponseFailedEvent):
             return None
         message = error.error.get("message") if isinstance(error.error, dict) else None
         if not message or not isinstance(message, str):
             message = _NO_MESSAGE
-        return openai.APIError(message, stream.response.request, body=error.error)
+        return openai.APIError(message, request, body=error.error)
 
     # A Responses stream is done with its last event, and seldom has a [DONE].
     until_done = family is not responses
@@ -192,20 +185,18 @@ def _family_of(cast_to: Any) -> Family[Any]:
     raise TypeError(f"no family is known for a stream of {cast_to}: choose one")
 
 
-S = TypeVar("S", openai.Stream[Any], openai.AsyncStream[Any])
-
-
-def _with_decoder(stream: S, reader: BodyReader[Any]) -> S:
-    """Copy a stream, so that what it gives its decoder goes to the reader.
-
-    The SDK itself then minds what is raised in httpx, as each release of it does.
-    """
-    source = copy(stream)
-    source._decoder = reader  # type: ignore[assignment]  # noqa: SLF001
-    return source
+def _arguments(stream: openai.Stream[Any] | openai.AsyncStream[Any]) -> dict[str, Any]:
+    """Return what the SDK made a stream of."""
+    return {
+        "cast_to": stream._cast_to,  # noqa: SLF001
+        "response": stream.response,
+        "client": stream._client,  # noqa: SLF001
+        "options": stream._options,  # noqa: SLF001
+    }
 
 
 def _read(source: openai.Stream[Any], reader: BodyReader[C]) -> Iterator[C]:
+    # The SDK gives its decoder the reads, and minds what is raised in httpx as each release does.
     # What is named here stays alive until the response is closed: an iterator over the body that is
     # dropped before closes it by itself.
     reads: Any = source._iter_events()  # noqa: SLF001

@@ -122,10 +122,11 @@ def test_a_last_event_without_its_empty_line(hear: Hear) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [{"type": "overloaded_error", "message": "Overloaded"}, {"message": 1}, {"type": "x"}]
+    "error", [{"type": "overloaded_error", "message": "Overloaded"}, {"message": 1}, {}, "busy"]
 )
 def test_errors_are_the_sdks(error: Any, hear: Hear) -> None:
-    reads = [START + DELTA, DELTA + event({"type": "error", "error": error}), STOP]
+    failure = {"type": "error", "error": error, "request_id": "req_1"}
+    reads = [START + DELTA, DELTA + event(failure), STOP]
     own, ours = hear(reads, as_is), hear(reads)
     assert_same_error(own.error, ours.error)
     assert types(own) == types(ours) == ["message_start", *["content_block_delta"] * 2]

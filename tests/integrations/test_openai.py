@@ -162,6 +162,27 @@ def test_the_streams_class_stays() -> None:
     asyncio.run(read())
 
 
+def test_a_stream_that_something_wraps() -> None:
+    """Tracing yields a proxy that says it is a stream, and refuses to be copied."""
+
+    class Proxy:
+        def __init__(self, wrapped: Any) -> None:
+            self.wrapped = wrapped
+
+        @property  # type: ignore[misc]
+        def __class__(self) -> Any:
+            return type(self.wrapped)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.wrapped, name)
+
+        def __copy__(self) -> Any:
+            raise NotImplementedError
+
+    stream: Any = Proxy(chat(SDK.connect(SDK.body(HELLO))))
+    assert [chunk.choices[0].delta.content for chunk in chunks(stream)] == ["Hello", "!"]
+
+
 def test_what_is_no_chunk_is_left_out(hear: Hear) -> None:
     events = [event({"id": "t"}, "thread.run.created"), b": ping\n\n", event("null"), *HELLO]
     heard = hear(events)
