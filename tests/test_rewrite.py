@@ -823,11 +823,15 @@ def test_a_text_that_no_rule_sees_makes_an_event_undecodable(name: str) -> None:
         failing.feed(raw)
 
 
-def test_an_event_that_cannot_be_edited_is_undecodable() -> None:
-    raw = stream(UNSEEN["quite-deep"])
-    relay = Relay(set={"model": "alias"})
+def test_an_event_that_cannot_be_edited_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise InvalidChunk("nested too deeply", b"", list)
+
+    monkeypatch.setattr("fastchunk.relay.edit_encoded", refuse)
+    raw = stream(saying(0, "content", "a"))
+    relay = Relay(text=RULES, set={"x": 1})
     assert (relay.feed(raw), relay.invalid) == (raw, 1)
-    relay = Relay(set={"model": "alias"}, on_invalid="drop")
+    relay = Relay(text=RULES, set={"x": 1}, on_invalid="drop")
     assert (relay.feed(raw), relay.invalid) == (b"", 1)
 
 
@@ -1294,6 +1298,12 @@ def test_a_name_of_an_unsupported_rule_or_option_is_refused() -> None:
         Relay(text=RULES, on_invalid="ignore")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a rule is"):
         Relay(text=["4111"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="strip_usage"):
+        Relay(messages, strip_usage=True)
+    with pytest.raises(ValueError, match="so does set"):
+        Relay(model="a", set={"model": "b"})
+    with pytest.raises(TypeError, match="model must be"):
+        Relay(model=5)  # type: ignore[arg-type]
 
 
 # --- memory -------------------------------------------------------------------------------------
