@@ -1015,3 +1015,58 @@ def test_text_that_no_rule_can_see_makes_an_event_invalid(
     else:
         assert relay.feed(read) == (read if on_invalid == "pass" else b"")
     assert relay.invalid == 1
+
+
+# --- the relay's other options ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["messages", "responses"])
+def test_options_that_only_chat_and_completions_have_are_refused(name: str) -> None:
+    for options in ({"strip_usage": True}, {"reasoning": "both"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Relay(family_of(name), **options)
+
+
+@pytest.mark.parametrize("name", ["messages", "responses"])
+def test_keys_are_set_in_every_event_that_has_a_type_and_is_no_error(name: str) -> None:
+    relay = Relay(family_of(name), set={"via": "gateway"}, drop=["index"])
+    for read in STREAMS[name]:
+        event = {key: value for key, value in parsed(read).items() if key != "index"}
+        (left,) = blocks(relay.feed(read))
+        assert parsed(left) == {**event, "via": "gateway"}
+        assert parse_block(left).event == event["type"]
+    for error in ({"type": "error", "error": OWN}, {"error": OWN}):
+        read = block(error)
+        assert relay.feed(read) is read
+
+
+def test_a_completions_usage_is_stripped() -> None:
+    relay = Relay(family_of("completions"), strip_usage=True)
+    events = [completion("a", usage=None), {"choices": [], "usage": {"prompt_tokens": 3}}]
+    left = [*map(relay.feed, map(block, events))]
+    assert left == [block(completion("a")), b""]
+    assert relay.usage.prompt_tokens == 3
+
+
+@pytest.mark.parametrize(("name", "key"), [("messages", "message"), ("responses", "response")])
+@pytest.mark.parametrize("holder", [b"{}", b"null", b"[]", b'"model"', b'{"x":{"model":"m"}}'])
+def test_no_model_is_added(name: str, key: str, holder: bytes) -> None:
+    read = b'data: {"type":"a.b","model":"m","%b":%b}\n\n' % (key.encode(), holder)
+    assert Relay(family_of(name), model="alias").feed(read) is read
+
+
+@pytest.mark.parametrize(("name", "key"), [("messages", "message"), ("responses", "response")])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"type":"a.b","KEY":{"model":"m","model":"m"}}',
+        b'{"type":"a.b","KEY":{"mod\\u0065l":"m"}}',
+        b'{"type":"a.b","KEY":{"model":"m"},"KEY":{"model":"m"}}',
+        b'{"type":"a.b","KEY":{"model":"m","a":1.0},"x":"\\u00e9"}',
+    ],
+)
+def test_no_spelling_gets_a_model_past_the_relay(name: str, key: str, data: bytes) -> None:
+    data = data.replace(b"KEY", key.encode())
+    left = Relay(family_of(name), model="alias").feed(b"data: %b\n\n" % data)
+    assert b'"m"' not in left
+    assert parsed(left)[key]["model"] == "alias"

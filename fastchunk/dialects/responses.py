@@ -153,11 +153,13 @@ def _texts(event: Any, with_arguments: bool) -> list[Text]:
 
 
 def _own_texts(event: Any, piece: _Piece) -> list[Text]:
-    value, voice = getattr(event, piece.key), _voice(event, piece)
-    found = list(texts_below(voice, piece.channel, value, (piece.key,), is_whole=piece.ends))
-    if getattr(event, "logprobs", UNSET) in _NO_TOKENS:
-        return found
-    return [structs.replace(text, tokens=("logprobs",)) for text in found]
+    """List the texts of an event that has nothing but a text: nearly every one is a piece."""
+    value, voice, place = getattr(event, piece.key), _voice(event, piece), (piece.key,)
+    tokens = None if getattr(event, "logprobs", UNSET) in _NO_TOKENS else ("logprobs",)
+    if type(value) is str:
+        return [Text(voice, piece.channel, value, place, piece.ends, None, tokens)] if value else []
+    found = texts_below(voice, piece.channel, value, place, is_whole=piece.ends)
+    return [structs.replace(text, tokens=tokens) for text in found]
 
 
 _NO_TOKENS = (UNSET, Raw(b"[]"), Raw(b"null"))
@@ -303,6 +305,7 @@ DIALECT: Final = Dialect(
         make=_make,
         answer_texts=_answer_texts,
         errors=(("response", "error"),),
+        passing=("sequence_number", "obfuscation"),
     ),
     silent=_SILENT,
 )

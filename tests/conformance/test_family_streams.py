@@ -104,6 +104,29 @@ def _json_of(event: Any) -> Any:
     return json.loads(json.dumps(event.to_dict(mode="json", exclude_unset=True), default=str))
 
 
+ERROR = '{"type":"error","error":{"type":"overloaded_error","message":"busy"}}'
+
+
+@pytest.mark.parametrize(
+    ("family", "block"),
+    [
+        ("messages", f"event: error\ndata: {ERROR}\n\n"),
+        ("responses", f"event: error\ndata: {ERROR}\n\n"),
+        ("responses", f"data: {ERROR}\n\n"),
+        ("completions", f"data: {ERROR}\n\n"),
+        ("completions", 'data: {"error":{"message":"busy","code":500}}\n\n'),
+        ("responses", 'data: {"error":{"message":"busy","code":500}}\n\n'),
+    ],
+)
+def test_what_the_client_raises_is_an_upstream_error(family: str, block: str) -> None:
+    raw = block.encode()
+    assert outcome(client_reads(family, raw)) == ([], "error")
+    assert outcome(iter_chunks([raw], import_module(f"fastchunk.{family}"))) == ([], "error")
+    relay = Relay(import_module(f"fastchunk.{family}"), model=ALIAS)
+    assert relay.feed(raw) == raw
+    assert relay.error["message"] == "busy"
+
+
 # --- what a relay sends -------------------------------------------------------------------------
 
 MODELS: dict[str, Any] = {
