@@ -135,16 +135,17 @@ NAMES = frozenset(
 
 
 def list_in(answer: Any, key: str, place: Place = ()) -> list[Any]:
-    """Return the list of objects under a key of an answer; an error is one without it.
+    """Return the list under a key of an answer, what is no object in it as an empty one.
 
-    Raises `Unseen` for anything else: it may hold texts, and nobody knows where.
+    An error need not have it. Raises `Unseen` for anything else: it may hold texts, and nobody
+    knows where.
     """
     found = answer.get(key)
     if found is None and (key in answer or answer.get("error") is not None):
         return []
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+    if not isinstance(found, list) or any(isinstance(item, (str, list)) for item in found):
         raise Unseen(f"{pointer((*place, key))}: it is to be a list of objects")
-    return found
+    return [item if isinstance(item, dict) else {} for item in found]
 
 
 def texts_below(
