@@ -19,12 +19,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from .dialect import NAMES
+
 __all__ = ["Mold"]
 
 _decode_text: Callable[[bytes], str] = msgspec.json.Decoder(str).decode
 _decode_scalar: Callable[[bytes], str | float] = msgspec.json.Decoder(str | int | float).decode
 _encode: Callable[[str], bytes] = msgspec.json.Encoder().encode
 
+_KINDS = {_encode(key) for key in NAMES.union(("object", "model", "finish_reason"))}
 # In a document without a backslash: a key, a string, or a number.
 _SCALAR = re.compile(rb'("[^"]*")(\s*:)?|-?[0-9][0-9.eE+-]*')
 
@@ -59,8 +62,9 @@ class Mold:
     def of(cls, data: bytes, text: str, varying: Collection[str]) -> Mold | None:
         """Make the mold of an event; None for one that is not plain.
 
-        Every string that is the same as the text counts as its copy. `varying` are keys of which
-        it does not matter what they lead to, if they come once.
+        Every string that is the same as the text counts as its copy, but for those that say what
+        kind of an event it is. `varying` are keys of which it does not matter what they lead to, if
+        they come once.
         """
         if b"\\" in data:
             return None
@@ -116,6 +120,6 @@ def _holes_of(data: bytes, text: bytes, varying: Collection[bytes]) -> Iterator[
         if scalar[2] is not None:
             key = scalar[1]
             continue
-        if scalar[0] == text or key in varying:
+        if (scalar[0] == text and key not in _KINDS) or key in varying:
             yield _Hole(*scalar.span(), scalar[0] == text)
         key = b""

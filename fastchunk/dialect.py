@@ -17,7 +17,17 @@ from .edit import pointer
 from .scan import Path, Tally
 from .text import Channel
 
-__all__ = ["Dialect", "Edits", "Place", "Script", "Text", "Unseen", "leaves_below", "texts_below"]
+__all__ = [
+    "Dialect",
+    "Edits",
+    "Place",
+    "Script",
+    "Text",
+    "Unseen",
+    "leaves_below",
+    "list_in",
+    "texts_below",
+]
 
 Place: TypeAlias = "tuple[str | int, ...]"
 """The keys and indices that lead to a value in an event."""
@@ -63,6 +73,8 @@ class Script(NamedTuple):
     """Make an event, its type and data, with nothing but that text: like the other text's event."""
     answer_texts: Callable[[Any, bool], list[Text]]
     """List the texts of an answer that is not streamed, a parsed document; raises `Unseen`."""
+    errors: tuple[Place, ...] = (("error",),)
+    """Where events have the server's errors, which may quote what the model has written."""
     put: Callable[[Text, Channel, str], Edits] | None = None
     """Write text on another channel of a text's voice; None where a voice has but one."""
     stop: Callable[[Any, Hashable, str], Edits] | None = None
@@ -120,6 +132,20 @@ NAMES = frozenset(
     "partial_image_b64 result url file_id".split()
 )
 """The keys of what is no text: names, addresses, and what is encoded."""
+
+
+def list_in(answer: Any, key: str, place: Place = ()) -> list[Any]:
+    """Return the list under a key of an answer, what is no object in it as an empty one.
+
+    An error need not have it. Raises `Unseen` for anything else: it may hold texts, and nobody
+    knows where.
+    """
+    found = answer.get(key)
+    if found is None and (key in answer or answer.get("error") is not None):
+        return []
+    if not isinstance(found, list) or any(isinstance(item, (str, list)) for item in found):
+        raise Unseen(f"{pointer((*place, key))}: it is to be a list of objects")
+    return [item if isinstance(item, dict) else {} for item in found]
 
 
 def texts_below(

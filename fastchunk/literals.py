@@ -34,7 +34,7 @@ class Literals:
         self._strings = sorted(set(strings))
         self._shorter = _prefixes_of(self._strings)
         self._longest = max(map(len, self._strings))
-        self.search = _search_for_heads(self._strings)
+        self.search: Callable[[str, int], re.Match[str] | None] = _search_for_heads(self._strings)
         """Finds where a string may begin, or not; None is sure."""
 
     def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:

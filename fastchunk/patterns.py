@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
@@ -72,7 +73,7 @@ class BoundedPattern:
         self._whole = pattern
         self.looks_back: bool = rewriting.looks_back
         """Whether the character before the text counts."""
-        self.search = rewriting.compile().search
+        self.search: Callable[..., re.Match[str] | None] = rewriting.compile().search
         """Finds the first way to match or to meet the end; None is sure."""
 
     def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:

@@ -119,6 +119,7 @@ class Relay:
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
+        self._refused = False  # whether it has failed because of `on_invalid`
 
     def _new_taker(self, max_event_size: int) -> Taker[bytes]:
         """Build what takes the events that ask for no decision of ours."""
@@ -220,7 +221,8 @@ class Relay:
         has seen it, and a client dispatches no event that is not whole.
         """
         if self._failure is not None:
-            return self._take_ready()
+            ready = self._take_ready()
+            return ready + self._end_texts(b"") if self._refused and self._rewriter else ready
         whole, rest = self._intake.close()
         out = self._forward(whole) if whole else b""
         if rest:
@@ -397,9 +399,13 @@ class Relay:
             self._end()
         if self._seen.faults and self._is_refused():
             return None
+        if facts is None:
+            return data if self._rewriter is None else self._rewriter.rewrite_other(data)
         if chunk is None:
             is_readable = facts is not UNREADABLE and not self._looks
-            return data if facts is None else self._changed(data, is_readable=is_readable)
+            return self._changed(data, is_readable=is_readable)
+        if self._rewriter is not None and self._seen.error is not None:
+            data = self._rewriter.rewrite_errors(data)
         shown = self._shown(data, chunk, is_last=is_last)
         return None if shown is None else self._changed(shown, is_readable=True)
 
@@ -464,6 +470,7 @@ class Relay:
         invalid = [fault for fault in self._seen.faults if isinstance(fault, InvalidChunk)]
         self._seen.faults.clear()
         if invalid and self._on_invalid == "raise":
+            self._refused = True
             raise invalid[0]
         return bool(invalid) and self._on_invalid == "drop"
 

@@ -19,13 +19,16 @@ from typing import Any
 import msgspec
 
 from .alike import Mold
-from .dialect import Dialect, Edits, Place, Script, Text, Unseen
+from .dialect import Dialect, Edits, Place, Script, Text, Unseen, leaves_below
 from .edit import edit, pointer, without_duplicates
 from .errors import InvalidChunk
 from .scan import Path, Table, is_plain
 from .text import Chain, Channel, Piece, Rule, Rules, Split, Stop
 
-__all__ = ["Rewriter", "rewrite_answer", "rules_for"]
+__all__ = ["Rewriter", "rewrite_answer", "rewrite_strings", "rules_for"]
+
+
+_CONTENT: Channel = ("content", 0)
 
 
 def rules_for(script: Script, rules: Iterable[Rule]) -> Rules:
@@ -256,6 +259,19 @@ class Rewriter:
                 parts = None if copies else mold.around()
                 self._likes = [_Like(mold, text, parts), *self._likes[: _LIKES - 1]]
 
+    def rewrite_errors(self, data: bytes) -> bytes:
+        """Return a chunk's data with the strings of its errors as the rules leave them."""
+        for place in self._script.errors:
+            data = rewrite_strings(data, self._rules, place)
+        return data
+
+    def rewrite_other(self, data: bytes) -> bytes:
+        """Return the data of an event that is no chunk, its strings as the rules leave them."""
+        try:
+            return rewrite_strings(data, self._rules)
+        except InvalidChunk:
+            return data  # which counts as invalid
+
     def rewrite_answer(self, data: bytes, answer: Any) -> bytes:
         """Return an answer's data, in which each text is all of one, as the rules leave it."""
         found = self._script.answer_texts(answer, self._rules.reads_arguments)
@@ -393,17 +409,42 @@ def _joined(pieces: Iterable[Piece]) -> dict[Channel, str]:
     return found
 
 
+def rewrite_strings(data: bytes, rules: Rules, place: Place = ()) -> bytes:
+    """Apply rules to every string of an object, or of what is at a place in it.
+
+    A Stop or a Split changes nothing: what is no answer has no end. Raises `InvalidChunk` for what
+    is no JSON object.
+    """
+    value: Any = _parse_object(data)
+    data = without_duplicates(data)
+    for step in place:
+        value = value.get(step) if isinstance(value, dict) else None
+    replacing, changes = rules.without_ends(), {}
+    for text in leaves_below(None, _CONTENT, value, place, but=()):
+        chain = replacing.start()
+        left = _joined([*chain.feed(_CONTENT, text.value), *chain.close()]).get(_CONTENT, "")
+        if left != text.value:
+            changes[pointer(text.place)] = left
+    return edit(data, changes) if changes else data
+
+
 def rewrite_answer(data: bytes, rules: Rules, dialect: Dialect) -> bytes:
     """Apply rules to the texts of an answer that is not streamed.
 
     Raises `InvalidChunk` for what is no JSON object, or has text in a shape that no rule sees.
     """
+    answer = _parse_object(data)
     try:
-        answer = msgspec.json.decode(data)
-        if not isinstance(answer, dict):
-            raise InvalidChunk.single("not_an_answer", (), "the answer is no JSON object", data)
         return Rewriter(rules, dialect).rewrite_answer(without_duplicates(data), answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidChunk.single("json_invalid", (), f"no JSON document: {error}", data) from error
     except Unseen as error:
         raise InvalidChunk.single("text_unseen", (), str(error), data) from error
+
+
+def _parse_object(data: bytes) -> dict[str, Any]:
+    try:
+        parsed = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidChunk.single("json_invalid", (), f"no JSON document: {error}", data) from error
+    if not isinstance(parsed, dict):
+        raise InvalidChunk.single("not_an_object", (), "the document is no object", data)
+    return parsed

@@ -73,7 +73,7 @@ class Replace:
         longest: int | None = None,
         channels: Iterable[str] = _PROSE,
     ) -> None:
-        self.channels = _checked_channels(channels)
+        self.channels: tuple[str, ...] = _checked_channels(channels)
         self._finder: Literals | BoundedPattern
         if isinstance(pattern, re.Pattern):
             self._finder = BoundedPattern(pattern, longest)
@@ -98,7 +98,7 @@ class Stop:
     Of several strings the leftmost in the text counts. Only the content is looked at.
     """
 
-    channels = (_CONTENT,)
+    channels: tuple[str, ...] = (_CONTENT,)
 
     def __init__(self, *strings: str, finish_reason: str = "stop") -> None:
         if not isinstance(finish_reason, str):
@@ -124,7 +124,7 @@ class Split:
     has not begun is text.
     """
 
-    channels = (_CONTENT,)
+    channels: tuple[str, ...] = (_CONTENT,)
 
     def __init__(self, begin: str, end: str) -> None:
         self._finders = Literals(_checked_strings([begin])), Literals(_checked_strings([end]))
@@ -345,13 +345,18 @@ class Rules:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = [_reader(rule) for rule in rules]
+        self._given = list(rules)
+        self._rules = [_reader(rule) for rule in self._given]
         self.reads_arguments: bool = any(_ARGUMENTS in channels for channels, _ in self._rules)
         """Whether a rule reads the arguments of tool calls."""
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._rules)
+
+    def without_ends(self) -> Rules:
+        """Return the rules that hold for any string: a Stop or a Split says what an answer is."""
+        return Rules(rule for rule in self._given if not isinstance(rule, (Stop, Split)))
 
     def start(self) -> Chain:
         """Begin with the texts of a choice."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastchunk import InvalidChunk, Relay, completions, messages, wire
+from fastchunk import InvalidChunk, Relay, completions, messages, responses, wire
 from fastchunk.dialects import dialect_of
 from fastchunk.rewrite import rewrite_answer, rules_for
 from fastchunk.text import Replace, Rule, Rules, Split, Stop
@@ -47,10 +47,27 @@ def message_of(message: Any, rules: list[Rule], **others: Any) -> Any:
 
 
 def test_an_answer_that_no_rule_concerns_is_as_it_came() -> None:
-    for data in (answer({"content": "4111"}), answer(), '{"x":1}', '{"choices":[1,{"message":2}]}'):
+    for data in (answer({"content": "4111"}), answer(), '{"error":{}}', '{"choices":null}'):
         raw = data.encode()
         out = rewrite_answer(raw, Rules([*ALL, Split("<", ">"), Stop("!")]), dialect_of(wire))
         assert out is raw
+
+
+@pytest.mark.parametrize("data", ['{"x":1}', '{"choices":{}}', '{"choices":["x"]}'])
+def test_an_answer_of_another_shape_is_unseen(data: str) -> None:
+    with pytest.raises(InvalidChunk, match="/choices: it is to be a list of objects"):
+        rewritten(data, ALL)
+
+
+def test_a_message_of_another_shape_is_unseen() -> None:
+    with pytest.raises(InvalidChunk, match="/choices/0/message: it is to be an object"):
+        rewritten('{"choices":[{"message":2}]}', ALL)
+
+
+@pytest.mark.parametrize("family", [completions, messages, responses])
+def test_an_answer_of_another_api_is_unseen(family: Any) -> None:
+    with pytest.raises(InvalidChunk, match="a list of objects"):
+        rewritten('{"x":[{"text":"4111 1111"}]}', ALL, family)
 
 
 SHAPES: list[tuple[Any, Any]] = [
@@ -187,7 +204,7 @@ def test_duplicate_keys_of_an_answer_are_removed() -> None:
 @pytest.mark.parametrize(
     ("raw", "kind"),
     [
-        (b"[]", "not_an_answer"),
+        (b"[]", "not_an_object"),
         (b"{", "json_invalid"),
         (b'{"a":"\xff"}', "json_invalid"),
         (b"[" * 9000 + b"]" * 9000, "json_invalid"),

@@ -676,10 +676,11 @@ def _keys_of(event: Json) -> list[Any]:
     return [step for place, _ in places_of(event) for step in place]
 
 
-def test_what_is_no_chunk_is_passed_on() -> None:
+def test_of_what_is_no_chunk_only_the_strings_are_changed() -> None:
     for event in ({"error": OWN}, {"model": "m", "text": "secret"}):
-        relay = Relay(family_of("completions"), text=[text.Replace("secret", "")], model="alias")
-        assert relay.feed(block(event)) == block(event)
+        relay = Relay(family_of("completions"), text=[text.Replace("secret", "[x]")], model="alias")
+        left = json.loads(relay.feed(block(event)).partition(b"data: ")[2])
+        assert left == json.loads(json.dumps(event).replace("secret", "[x]"))
         assert (relay.chunks, relay.invalid) == (0, 0)
 
 
@@ -780,7 +781,7 @@ MESSAGE_ANSWER: Json = {
         {"type": "tool_use", "name": "secret", "input": {"q": ["secret"]}},
         {"type": "compaction", "content": "secret"},
         {"type": "web_search_tool_result", "content": [{"title": "secret"}]},
-        "secret",
+        7,
     ],
 }
 RESPONSE_ANSWER: Json = {
@@ -845,8 +846,11 @@ def test_an_answer_is_changed_where_a_channels_texts_are(
 def test_an_answer_without_texts_stays(name: str, none: str) -> None:
     dialect = dialect_of(family_of(name))
     rules = rules_for(dialect.script, [text.Replace("secret", "[x]")])
-    for data in (b'{"secret":"secret"}', json.dumps({none: "secret"}).encode()):
+    for data in (b'{"error":"secret"}', json.dumps({none: None, "x": "secret"}).encode()):
         assert rewrite_answer(data, rules, dialect) is data
+    for data in (b'{"secret":"secret"}', json.dumps({none: ["secret"]}).encode()):
+        with pytest.raises(InvalidChunk):
+            rewrite_answer(data, rules, dialect)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastchunk import DROP, InvalidChunk, Relay, wire
+from fastchunk import DROP, InvalidChunk, Relay, encode, messages, wire
 from fastchunk.dialect import Text
+from fastchunk.dialects import dialect_of
+from fastchunk.edit import without_duplicates
 from fastchunk.rewrite import Rewriter
-from fastchunk.text import Replace, Rule, Split, Stop
+from fastchunk.text import Replace, Rule, Rules, Split, Stop
 from tests.chat_streams import (
     DONE,
     Said,
@@ -403,6 +405,10 @@ ATTACKS: dict[str, list[str]] = {
         chunk({"index": 0, "delta": {"content": p}, "message": {"content": said}})
         for p, said in ((BEFORE, BEFORE), (AFTER, BEFORE + AFTER))
     ],
+    "message-is-a-copy": [
+        chunk({"index": 0, "delta": {"content": p}, "message": {"content": p, "refusal": None}})
+        for p in (BEFORE, AFTER)
+    ],
     "no-index": [chunk({"delta": {"content": p}}) for p in (BEFORE, AFTER)],
     "an-index-is-a-string": [
         chunk({"index": "0", "delta": {"content": p}}) for p in (BEFORE, AFTER)
@@ -711,6 +717,21 @@ def test_a_padding_is_gone_from_what_is_held_or_changed(pieces: list[str]) -> No
     assert CARD not in "".join(texts(relayed(raw, text=RULES)[0]).values())
 
 
+def test_a_character_that_is_held_is_not_taken_for_the_one_before_it() -> None:
+    raw = stream(*(saying(0, "content", p, obfuscation="Yx8") for p in ("a", "b", "4", "4", "4")))
+    left, _ = by_event(raw, text=RULES)
+    assert [b"Yx8" in out for out in left] == [True, True, False, False, False, False]
+    # Of some strings of one character there is only one object, also where it is another one's.
+    rewriter = Rewriter(Rules(RULES), dialect_of(wire))
+    given = wire.decode(chunk({"index": 0, "delta": {"content": "4"}, "logprobs": [4]}))
+    assert given.choices
+    for _ in range(2):
+        given.choices[0].delta = wire.DeltaMessage(content="4")
+        data = rewriter.rewrite(encode(given), given)
+        assert data is not None
+        assert b"logprobs" not in data
+
+
 def test_events_in_which_nothing_is_changed_are_the_very_ones() -> None:
     relay = Relay(text=RULES)
     plain = stream(saying(0, "content", "a"))
@@ -797,16 +818,22 @@ def test_a_text_that_no_rule_sees_makes_an_event_undecodable(name: str) -> None:
     failing = Relay(text=RULES, on_invalid="raise")
     with pytest.raises(InvalidChunk):
         failing.feed(raw)
-    assert failing.close() == stream(saying(0, "content", "a "))
+    left = failing.close()
+    assert left.startswith(stream(saying(0, "content", "a ")))
+    assert texts(left) == {(0, "content"): "a 4"}
     with pytest.raises(InvalidChunk):
         failing.feed(raw)
 
 
-def test_an_event_that_cannot_be_edited_is_undecodable() -> None:
-    raw = stream(UNSEEN["quite-deep"])
-    relay = Relay(set={"model": "alias"})
+def test_an_event_that_cannot_be_edited_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bytes:
+        raise InvalidChunk("nested too deeply", b"", list)
+
+    monkeypatch.setattr("fastchunk.relay.edit_encoded", refuse)
+    raw = stream(saying(0, "content", "a"))
+    relay = Relay(text=RULES, set={"x": 1})
     assert (relay.feed(raw), relay.invalid) == (raw, 1)
-    relay = Relay(set={"model": "alias"}, on_invalid="drop")
+    relay = Relay(text=RULES, set={"x": 1}, on_invalid="drop")
     assert (relay.feed(raw), relay.invalid) == (b"", 1)
 
 
@@ -920,6 +947,35 @@ def test_what_is_alike_need_not_be_decoded(monkeypatch: pytest.MonkeyPatch) -> N
         out, _ = relayed(raw, text=RULES)
         assert len(seen) <= 2
         assert list(texts(out).values()) == ["ab411c[card]\nd"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}},
+            {"type": "ping", "index": 0, "delta": {"type": "text_delta"}},
+        ),
+        (
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "4"}},
+        ),
+    ],
+)
+def test_an_event_of_another_kind_is_not_alike(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    raw = stream(
+        *(
+            json.dumps({**event, "delta": {**event["delta"], "text": text}})
+            for event in (first, first, second, second)
+            for text in (event["type"], event["delta"]["type"], "4")
+        )
+    )
+    out = relayed(raw, family=messages, text=RULES)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rewriter, "rewrite_alike", lambda *_: None)
+        assert relayed(raw, family=messages, text=RULES)[0] == out
 
 
 @pytest.mark.parametrize("key", ["id", "created"])
@@ -1244,6 +1300,12 @@ def test_a_name_of_an_unsupported_rule_or_option_is_refused() -> None:
         Relay(text=RULES, on_invalid="ignore")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a rule is"):
         Relay(text=["4111"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="strip_usage"):
+        Relay(messages, strip_usage=True)
+    with pytest.raises(ValueError, match="so does set"):
+        Relay(model="a", set={"model": "b"})
+    with pytest.raises(TypeError, match="model must be"):
+        Relay(model=5)  # type: ignore[arg-type]
 
 
 # --- memory -------------------------------------------------------------------------------------
@@ -1321,3 +1383,55 @@ def test_a_choice_that_finishes_twice_in_an_event_ends_once() -> None:
     raw = stream(saying(0, "content", "4"), chunk(twice, twice))
     left, _ = by_event(raw, text=RULES)
     assert texts(left[1]) == {(0, "content"): "4"}
+
+
+QUOTING = [
+    '{"error":{"message":"4111 1111","failed_generation":["4111 1111"]},"x":1e2}',
+    '{"other":"4111 1111"}',
+    '{"other":"x","other":"4111 1111"}',
+    '{"choices":[],"error":{"message":"4111 1111"}}',
+]
+
+
+@pytest.mark.parametrize("data", QUOTING)
+@pytest.mark.parametrize("kind", [b"", b"event: error\n"])
+def test_what_an_error_quotes_is_rewritten_too(data: str, kind: bytes) -> None:
+    raw = kind + b"data: " + data.encode() + b"\n\n" + stream(DONE)
+    out, relay = relayed(raw, text=[*RULES, Stop("4"), Split("4", "1")], on_invalid="raise")
+    assert b"4111 1111" not in out
+    assert b"[card]" in out
+    assert relay.invalid == 0
+    unended, _ = relayed(raw, text=[Stop("4"), Split("4", "1")])
+    assert unended == raw.replace(b'"other":"x",', b"")
+
+
+def test_what_is_no_chunk_and_has_nothing_to_be_replaced_is_untouched() -> None:
+    raw = b'data: {"other":"4111"}\n\ndata: ["4111 1111"]\n\ndata: 4111 1111\n\n'
+    assert relayed(raw, text=RULES)[0] == raw
+
+
+DUPLICATES = {
+    b'{"a":1}': b'{"a":1}',
+    b'{"a":1,"a":2}': b'{"a":2}',
+    b' { "a" : 1 , "b":2,\t"a":[ 3 ] } ': b' { "b":2,\t"a":[ 3 ] } ',
+    b'{"a":1,"\\u0061":2,"a":3}': b'{"a":3}',
+    b'{"a":{"b":1,"b":2},"a":{"b":3,"c":4,"b":5}}': b'{"a":{"c":4,"b":5}}',
+    b'{"a":[{"x":1,"x":"}],\\""},"x","x"]}': b'{"a":[{"x":"}],\\""},"x","x"]}',
+    b'{"a":{},"a":[],"a":"","":1,"":2}': b'{"a":"","":2}',
+    b'{"a":1,"b":' + b"[" * 5000 + b"]" * 5000 + b',"a":2}': b'{"b":'
+    + b"[" * 5000
+    + b"]" * 5000
+    + b',"a":2}',
+}
+
+
+@pytest.mark.parametrize("raw", DUPLICATES)
+def test_of_members_of_one_name_the_last_is_left(raw: bytes) -> None:
+    assert without_duplicates(raw) == DUPLICATES[raw]
+
+
+def test_a_deep_event_is_read_like_any_other() -> None:
+    deep = '{"x":%s,"choices":[{"delta":{"content":"%s"}}]}'
+    raw = stream(*(deep % ("[" * 450 + "]" * 450, piece) for piece in ("no. 4111", " 1111")))
+    out, relay = relayed(raw, text=RULES)
+    assert (texts(out), relay.invalid) == ({(0, "content"): "no. [card]"}, 0)

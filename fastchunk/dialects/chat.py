@@ -19,7 +19,17 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 from fastchunk import codec, wire
 from fastchunk.codec import Data
-from fastchunk.dialect import Dialect, Edits, Place, Script, Text, leaves_below, texts_below
+from fastchunk.dialect import (
+    Dialect,
+    Edits,
+    Place,
+    Script,
+    Text,
+    Unseen,
+    leaves_below,
+    list_in,
+    texts_below,
+)
 from fastchunk.edit import DROP, edit, pointer
 from fastchunk.errors import InvalidChunk
 from fastchunk.scan import Tally
@@ -280,14 +290,13 @@ def _call_texts(voice: Hashable, number: int, call: Any, place: Place) -> Iterat
 
 def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
     found: list[Text] = []
-    choices = answer.get("choices")
-    for position, choice in enumerate(choices if isinstance(choices, list) else ()):
-        if not isinstance(choice, dict):
-            continue
+    for position, choice in enumerate(list_in(answer, "choices")):
         index = choice.get("index")
         voice, place = index if type(index) is int else position, ("choices", position)
         message, content = choice.get("message"), None
-        if isinstance(message, dict):
+        if message is not None:
+            if not isinstance(message, dict):
+                raise Unseen(f"{pointer((*place, 'message'))}: it is to be an object")
             at, content = (*place, "message"), message.get("content")
             found += _message_texts(voice, message, at, with_arguments)
         found += _stray(voice, choice.get("text"), content, place)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import UNSET, json
 
 from fastchunk import codec, completions, wire
-from fastchunk.dialect import Dialect, Edits, Script, Text, texts_below
+from fastchunk.dialect import Dialect, Edits, Script, Text, list_in, texts_below
 from fastchunk.edit import DROP, edit
 from fastchunk.scan import Tally
 from fastchunk.text import Channel
@@ -43,12 +43,9 @@ def _texts(chunk: completions.CompletionStreamResponse, _: bool) -> list[Text]:
 
 def _answer_texts(answer: Any, _: bool) -> list[Text]:
     found: list[Text] = []
-    choices = answer.get("choices")
-    for position, choice in enumerate(choices if isinstance(choices, list) else ()):
-        if isinstance(choice, dict):
-            place = ("choices", position)
-            text = choice.get("text")
-            found += texts_below(position, _CONTENT, text, (*place, "text"), is_whole=True)
+    for position, choice in enumerate(list_in(answer, "choices")):
+        place = ("choices", position, "text")
+        found += texts_below(position, _CONTENT, choice.get("text"), place, is_whole=True)
     return found
 
 

@@ -16,7 +16,16 @@ from typing import Any, Final
 from msgspec import UNSET, Raw, json
 
 from fastchunk import messages
-from fastchunk.dialect import Dialect, Edits, Place, Script, Text, leaves_below, texts_below
+from fastchunk.dialect import (
+    Dialect,
+    Edits,
+    Place,
+    Script,
+    Text,
+    leaves_below,
+    list_in,
+    texts_below,
+)
 from fastchunk.edit import edit, pointer
 from fastchunk.scan import Tally
 from fastchunk.text import Channel
@@ -123,10 +132,8 @@ def _part_texts(voice: Hashable, part: Any, place: Place, with_arguments: bool) 
 
 def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
     found: list[Text] = []
-    content = answer.get("content")
-    for index, block in enumerate(content if isinstance(content, list) else ()):
-        if isinstance(block, dict):
-            found += _block_texts(index, block, with_arguments)
+    for index, block in enumerate(list_in(answer, "content")):
+        found += _block_texts(index, block, with_arguments)
     return found
 
 

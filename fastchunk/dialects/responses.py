@@ -18,7 +18,17 @@ from typing import Any, Final, NamedTuple, get_args
 from msgspec import UNSET, Raw, json, structs
 
 from fastchunk import responses
-from fastchunk.dialect import NAMES, Dialect, Edits, Place, Script, Text, leaves_below, texts_below
+from fastchunk.dialect import (
+    NAMES,
+    Dialect,
+    Edits,
+    Place,
+    Script,
+    Text,
+    leaves_below,
+    list_in,
+    texts_below,
+)
 from fastchunk.edit import DROP, edit, pointer
 from fastchunk.scan import Tally
 from fastchunk.text import Channel
@@ -236,6 +246,7 @@ def _channel_of(kind: str, known: Channel) -> Channel:
 
 
 def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
+    list_in(answer, "output")
     return _response_texts(answer, (), with_arguments)
 
 
@@ -293,6 +304,7 @@ DIALECT: Final = Dialect(
         copies=_copies,
         make=_make,
         answer_texts=_answer_texts,
+        errors=(("response", "error"),),
         passing=("sequence_number", "obfuscation"),
     ),
     silent=_SILENT,

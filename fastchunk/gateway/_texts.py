@@ -7,18 +7,13 @@ Cost: for an answer that is not streamed, a parse or three and one edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
-from fastchunk import Relay, edit
-from fastchunk.dialect import Place
+from fastchunk import Relay
 from fastchunk.dialects import dialect_of
-from fastchunk.edit import pointer
 from fastchunk.relay import OnInvalid, Reasoning
-from fastchunk.rewrite import rewrite_answer, rules_for
-from fastchunk.text import Filter, Rule, Rules, Split, Stop
+from fastchunk.rewrite import rewrite_answer, rewrite_strings, rules_for
+from fastchunk.text import Rule, Rules, Stop
 
 from ._apis import Api
 
@@ -55,8 +50,6 @@ class Texts:
         """Whether what cannot be read is withheld."""
         self.can_stop: bool = any(isinstance(rule, Stop) for rule in rules)
         """Whether a rule may end a stream before the upstream does."""
-        # A Stop or a Split says what an answer consists of; an error is none.
-        self._rules_for_errors = [rule for rule in rules if not isinstance(rule, (Stop, Split))]
 
     def __bool__(self) -> bool:
         """Whether anything was asked for."""
@@ -68,35 +61,12 @@ class Texts:
         An error is what stands under `error`, or the whole body if `is_error`. Raises
         `InvalidChunk` for what is no JSON object, or has text in a shape that no rule sees.
         """
-        body = rewrite_answer(body, self._rules, self._dialect)
-        if self._rules_for_errors:
-            body = self._rewrite_error(body, () if is_error else ("error",))
+        if is_error:
+            body = rewrite_strings(body, self._rules)
+        else:
+            answer = rewrite_answer(body, self._rules, self._dialect)
+            body = rewrite_strings(answer, self._rules, ("error",))
         rename = self._dialect.script.rename
         if self._reasoning is not None and rename is not None:
             body = rename(body, self._reasoning)
         return body
-
-    def _rewrite_error(self, body: bytes, where: tuple[str, ...]) -> bytes:
-        document = msgspec.json.decode(body)
-        for key in where:
-            document = document.get(key)
-        changes: dict[str, str] = {}
-        for place, value in _strings_in(document, where):
-            text = Filter(self._rules_for_errors)
-            rewritten = text.feed(value) + text.close()
-            if rewritten != value:
-                changes[pointer(place)] = rewritten
-        return edit(body, changes) if changes else body
-
-
-def _strings_in(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield every string in a document, and where it stands."""
-    pending = [(value, place)]
-    while pending:  # no recursion: the upstream decides how deep it goes
-        value, place = pending.pop()
-        if isinstance(value, str):
-            yield place, value
-        elif isinstance(value, list):
-            pending += [(item, (*place, n)) for n, item in enumerate(value)]
-        elif isinstance(value, dict):
-            pending += [(item, (*place, key)) for key, item in value.items()]
