@@ -34,8 +34,8 @@ class ModelRequest(NamedTuple):
     strip_usage: bool = False
     stream: bool | None = None
     """Whether it asks for a stream; None if the body cannot be read."""
-    awaits_usage: bool = True
-    """Whether the client or the gateway asks for the usage of a stream, or may have."""
+    awaits_more: bool = True
+    """Whether somebody may wait for more than the choices that have come: usage, or others."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -44,6 +44,7 @@ class _Body(msgspec.Struct, gc=False):
     model: Any = None
     stream: Any = None
     stream_options: Any = None
+    n: Any = None
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -73,6 +74,7 @@ def rewrite(body: bytes, settings: Settings, *, asks_for_usage: bool) -> ModelRe
         changes["model"] = settings.aliases[alias]
     stream = asked.stream is True
     usage = {}
+    has_one_choice = asked.n is None or asked.n == 1
     if settings.strip_usage and asks_for_usage and stream:
         usage = _usage_change(asked.stream_options)
     changes |= usage
@@ -86,7 +88,7 @@ def rewrite(body: bytes, settings: Settings, *, asks_for_usage: bool) -> ModelRe
         alias,
         strip_usage=bool(usage),
         stream=stream,
-        awaits_usage=bool(usage) or _asks_for_usage(asked.stream_options),
+        awaits_more=bool(usage) or _asks_for_usage(asked.stream_options) or not has_one_choice,
     )
 
 

@@ -117,7 +117,7 @@ class Service:
             call.send,
             api=self._api,
             keep_alive=settings.keep_alive,
-            may_stop=checks.may_stop and not request.awaits_usage,
+            may_stop=checks.may_stop and not request.awaits_more,
         )
         try:
             with self._gateway.hold_stream(stream):

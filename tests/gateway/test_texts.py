@@ -403,10 +403,11 @@ def test_a_stream_that_was_stopped_is_ended_as_it_should_be(rest: bytes) -> None
         ({**REQUEST, "stream_options": {"include_usage": True}}, False),
         ({**REQUEST, "stream_options": {"include_usage": True}}, True),
         (REQUEST, True),
+        ({**REQUEST, "n": 2}, False),
         (b"which nobody can read", False),
     ],
 )
-def test_a_stopped_stream_goes_on_for_its_usage(request_body: Any, strips: bool) -> None:
+def test_a_stopped_stream_goes_on_where_more_may_come(request_body: Any, strips: bool) -> None:
     stopped = threading.Event()
 
     def script(connection: Connection) -> None:
