@@ -29,6 +29,8 @@ __all__ = ["Rewriter", "rewrite_answer", "rewrite_strings", "rules_for"]
 
 
 _CONTENT: Channel = ("content", 0)
+_KINDS = frozenset({"type", "code", "object"})
+"""The keys of what clients tell an error, an event or an object by: the API's own words."""
 
 
 def rules_for(script: Script, rules: Iterable[Rule]) -> Rules:
@@ -410,7 +412,7 @@ def _joined(pieces: Iterable[Piece]) -> dict[Channel, str]:
 
 
 def rewrite_strings(data: bytes, rules: Rules, place: Place = ()) -> bytes:
-    """Apply rules to every string but a type of an object, or of what is at a place in it.
+    """Apply rules to every string of an object, or of what is at a place in it, but for its kinds.
 
     A Stop or a Split changes nothing: what is no answer has no end. Raises `InvalidChunk` for what
     is no JSON object.
@@ -420,7 +422,7 @@ def rewrite_strings(data: bytes, rules: Rules, place: Place = ()) -> bytes:
     for step in place:
         value = value.get(step) if isinstance(value, dict) else None
     replacing, changes = rules.without_ends(), {}
-    for text in leaves_below(None, _CONTENT, value, place, but=("type",)):
+    for text in leaves_below(None, _CONTENT, value, place, but=_KINDS):
         chain = replacing.start()
         left = _joined([*chain.feed(_CONTENT, text.value), *chain.close()]).get(_CONTENT, "")
         if left != text.value:

@@ -692,6 +692,16 @@ def test_an_error_has_no_texts() -> None:
     )
 
 
+@every_family
+@pytest.mark.parametrize("event", [{"type": "error", "error": OWN}, {"error": OWN}])
+def test_a_rule_changes_what_an_error_says_and_not_what_it_is(name: str, event: Json) -> None:
+    said = {"type": "overloaded_error", "code": "error", "message": "no error"}
+    relay = Relay(family_of(name), text=[text.Replace("error", "[x]")])
+    left = parsed(relay.feed(block({**event, "error": said})))
+    assert left == {**event, "error": {**said, "message": "no [x]"}}
+    assert relay.error == said
+
+
 # --- tokens and paddings ------------------------------------------------------------------------
 
 TOKENS = [{"token": "secret", "logprob": -1.0}]
