@@ -81,6 +81,14 @@ cdef class Reader:
         self.ready = False
         return done, at
 
+    def forward(self, bytes data not None, Py_ssize_t begin):
+        """Decode events from `begin` up to one that asks for a decision: the chunks, and where."""
+        if not 0 <= begin <= PyBytes_GET_SIZE(data):
+            raise IndexError(begin)
+        chunks = self._read(data, begin)
+        at, self.at = self.at, 0
+        return chunks, at
+
     cpdef read(self, bytes data):
         """Decode one event's data; None if it asks for a decision."""
         cdef At p

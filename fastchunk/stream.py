@@ -31,7 +31,7 @@ from .dialect import Dialect
 from .dialects import chat, dialect_of
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .scan import Reader, Tally, cut_plain
-from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, blocks, parse_block
+from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, block_at, parse_block
 
 __all__ = [
     "UNREADABLE",
@@ -347,16 +347,22 @@ class ChunkStream(Generic[C]):
         return TruncatedStream(f"the body is not an event stream: it begins with {shown}", rest)
 
     def _take_blocks(self, whole: bytes, items: list[C | FastchunkError]) -> None:
-        """Go through whole blocks, event by event."""
-        plain = cut_plain(whole)
-        if plain is not None:
-            for data in plain[0]:
-                self._take_event(data, "message", items)
-            return
-        for block in blocks(whole):
+        """Go through whole blocks; let the reader take what it can, and the rest one by one."""
+        plain = cut_plain(whole) if self._reader is None else None
+        for data in plain[0] if plain is not None else ():
+            self._take_event(data, "message", items)
+        at = 0 if plain is None else len(whole)
+        while at < len(whole) and not self._seen.done:
+            if self._reader is not None:
+                chunks, at = self._reader.forward(whole, at)
+                items += chunks
+                if at == len(whole) or self._seen.done:
+                    break
+            block = block_at(whole, at)
             fields = parse_block(block)
             if fields.data is not None:
                 self._take_event(fields.data, fields.event, items)
+            at += len(block)
         if not self._seen.events and len(self._beginning) < _SHOWN:
             self._beginning += whole[:_SHOWN]
 

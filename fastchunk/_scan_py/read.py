@@ -74,6 +74,19 @@ class Reader:
         done, self._done, self.ready = self._done, ([], 0), False
         return done
 
+    def forward(self, whole: bytes, begin: int) -> tuple[list[Any], int]:
+        """Decode events from `begin` up to one that asks for a decision."""
+        chunks: list[Any] = []
+        at = begin
+        for start, stop, end in cut_named(whole, begin):
+            data = whole[start:stop]
+            chunk = self.read(data)
+            if chunk is None:
+                return chunks, end if note_done(data, self._tally) else at
+            chunks.append(chunk)
+            at = end
+        return chunks, at
+
     def read(self, data: bytes) -> Any:
         """Decode one event's data; None if it asks for a decision."""
         try:
