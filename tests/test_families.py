@@ -83,6 +83,7 @@ DECIDED = {
 """The types of events that each says something of its own."""
 
 
+@pytest.mark.skipif(not recorded_of_all(), reason="no recorded streams are given")
 def test_only_events_that_say_something_are_decoded(scanner: str, observed: list[bytes]) -> None:
     kinds: dict[str, set[Any]] = {}
     for _ in ("to learn", "to know"):
