@@ -21,6 +21,8 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from functools import update_wrapper
+
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import encode as encode_json
 

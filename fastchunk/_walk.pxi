@@ -546,7 +546,7 @@ def quick_editor(table_of, encode, drop, otherwise):
                 return edited
         return otherwise(data, changes)
 
-    return edit
+    return update_wrapper(edit, otherwise)
 
 
 cdef splice_values(bytes data, Table table, dict values, encode, drop):

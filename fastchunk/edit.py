@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache, update_wrapper
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -157,7 +157,7 @@ def _steps(name: str) -> tuple[str, ...]:
 
 
 if not TYPE_CHECKING:  # of which the type stays
-    edit = update_wrapper(quick_editor(table_of, encode_plainly, DROP, edit), edit)
+    edit = quick_editor(table_of, encode_plainly, DROP, edit)
 
 
 def pointer(place: Iterable[str | int]) -> str:
