@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,22 @@ from tests.scanners import SCANNERS, forget_tables, scanning
 # Neither timing nor a seed decides a test; `tests.fuzz` and `tests.fuzz_text` look for more.
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know pytest-cov's marker where there is no pytest-cov, too."""
+    config.addinivalue_line("markers", "no_cover: leave this test out of the coverage")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests of recorded streams out of the coverage, which makes them slow.
+
+    They are many, and everything is covered without them.
+    """
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec and any(isinstance(value, Path) for value in callspec.params.values()):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="module", params=SCANNERS)
