@@ -19,11 +19,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from ._scan_py import Member, has_duplicates, list_members, scan_once, skip_gap
+from ._scan_py import Edit, Member, has_duplicates, list_members, scan_once, skip_gap
 from .codec import encode_plainly, encode_tree
 from .errors import InvalidChunk, place
 from .scan import IN_PLACE, MAX_PATHS, PLAIN, Path, Table, quick_editor, splice
@@ -60,39 +60,6 @@ Changes: TypeAlias = Mapping[str, Any]
 _INDEX = re.compile("0|[1-9][0-9]*")
 _BAD_ESCAPE = re.compile("~(?![01])")
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{},]')  # of those that part a valid document
-
-
-def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
-    """Apply `changes` to the JSON object in `data`.
-
-    A value replaces the one that is there, or is added at the end of its object; `DROP` removes.
-    Of duplicate keys the last is replaced and the others are removed. Values are anything that
-    msgspec encodes, `msgspec.Raw` included.
-
-    Raises `InvalidChunk` if `data` is not a JSON object, if the parent of a named value is missing,
-    or if a value has no JSON form; `ValueError` for a bad pointer, or for two changes of one place;
-    `TypeError` for arguments of other types.
-    """
-    if type(data) is not bytes:
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
-        data = bytes(data)
-    if type(changes) is not dict:
-        if not isinstance(changes, Mapping):
-            raise TypeError(f"changes must be a mapping, not {type(changes).__name__}")
-        changes = dict(changes)
-    names = tuple(changes)
-    if len(names) > MAX_PATHS:  # a table of so many would find nothing plain
-        return _edit_exactly(data, _Paths.of(names), encode_changes(changes))
-    table = table_of(names)
-    try:
-        values = [None if new is DROP else encode_plainly(new) for new in changes.values()]
-        edited = splice(data, table, values)
-    except (RecursionError, UnicodeEncodeError):
-        edited = None  # the exact way says of which value
-    if edited is None:
-        return _edit_exactly(data, table, encode_changes(changes))
-    return edited
 
 
 def edit_encoded(data: bytes, table: Table, values: Sequence[bytes | None]) -> bytes:
@@ -156,8 +123,42 @@ def _steps(name: str) -> tuple[str, ...]:
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in name[1:].split("/"))
 
 
-if not TYPE_CHECKING:  # of which the type stays
-    edit = quick_editor(table_of, encode_plainly, DROP, edit)
+def _quickly(exact: Edit) -> Edit:
+    return quick_editor(table_of, encode_plainly, DROP, exact)
+
+
+@_quickly
+def edit(data: bytes | bytearray | memoryview, changes: Changes) -> bytes:
+    """Apply `changes` to the JSON object in `data`.
+
+    A value replaces the one that is there, or is added at the end of its object; `DROP` removes.
+    Of duplicate keys the last is replaced and the others are removed. Values are anything that
+    msgspec encodes, `msgspec.Raw` included.
+
+    Raises `InvalidChunk` if `data` is not a JSON object, if the parent of a named value is missing,
+    or if a value has no JSON form; `ValueError` for a bad pointer, or for two changes of one place;
+    `TypeError` for arguments of other types.
+    """
+    if type(data) is not bytes:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
+        data = bytes(data)
+    if type(changes) is not dict:
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"changes must be a mapping, not {type(changes).__name__}")
+        changes = dict(changes)
+    names = tuple(changes)
+    if len(names) > MAX_PATHS:  # a table of so many would find nothing plain
+        return _edit_exactly(data, _Paths.of(names), encode_changes(changes))
+    table = table_of(names)
+    try:
+        values = [None if new is DROP else encode_plainly(new) for new in changes.values()]
+        edited = splice(data, table, values)
+    except (RecursionError, UnicodeEncodeError):
+        edited = None  # the exact way says of which value
+    if edited is None:
+        return _edit_exactly(data, table, encode_changes(changes))
+    return edited
 
 
 def pointer(place: Iterable[str | int]) -> str:

@@ -520,3 +520,12 @@ def test_a_completions_choices_keep_what_their_structs_do_not_know() -> None:
     came = b'data: {"choices":[{"index":0,"text":"x","k":1.0},{"index":1,"text":"y","l":2.00}]}\n\n'
     left = b'data: {"choices":[{"index":1,"text":"y","l":2.00},{"index":0,"text":"a","k":1.0}]}\n\n'
     assert Relay(completions, on_chunk=change).feed(came) == left
+
+
+def test_an_event_of_an_unknown_type_is_written_as_its_data() -> None:
+    data = b'{"type":"new","x":1e2}'
+    event = messages.decode(data)
+    assert isinstance(event, messages.UnknownEvent)
+    assert merge(data, event, lists_of(event), messages.decode) is data
+    event.data = msgspec.Raw(b'{"type":"new","x":2}')
+    assert merge(data, event, lists_of(event), messages.decode) == b'{"type":"new","x":2}'

@@ -818,3 +818,7 @@ def test_relays_that_end_leave_nothing_behind() -> None:
         relay.close()
 
     assert _growth(work, 60) < 200
+
+
+def test_the_editor_in_python_is_the_one_that_it_is_given() -> None:
+    assert MODULES[-1].quick_editor(None, None, None, len) is len
