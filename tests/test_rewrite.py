@@ -799,7 +799,7 @@ UNSEEN = {
     "half-a-character": '{"choices":[{"delta":{"content":"4111 1111\\ud83d"}}]}',
     "no-list": '{"choices":[{"delta":{"content":"4111 1111","tool_calls":1}}]}',
     "too-deep": '{"x":%s,"choices":[{"delta":{"content":"4111 1111"}}]}'
-    % ("[" * 9000 + "]" * 9000),
+    % ("[" * 100_000 + "]" * 100_000),
     "no-json": '{"choices":[{"delta":{"content":"4111 1111"}}]',
 }
 
