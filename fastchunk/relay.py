@@ -19,8 +19,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cache, lru_cache
+from typing import Any, Literal, TypeVar
 
 from msgspec import UNSET, Struct
 
@@ -52,6 +52,7 @@ from .text import Rule
 
 __all__ = ["Relay"]
 
+T = TypeVar("T")
 OnChunk = Callable[[Any], "Any | Drop | None"]
 OnInvalid = Literal["pass", "drop", "raise"]
 Reasoning = Literal["reasoning", "reasoning_content", "both"]
@@ -111,7 +112,6 @@ class Relay:
         self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
         self._read: Callable[[bytes], Any] = _leave
-        self._keeps_latest = False  # whether the taker keeps usage by itself
         self._usage_data: bytes | None = None  # what was known of it at the chunk before
         self._taker: Any = self._new_taker(max_event_size)
         self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
@@ -137,7 +137,6 @@ class Relay:
         values += [...] * (len(table.paths) - len(values))
         if self._strip_usage:
             values[table.paths.index(("usage",))] = None
-        self._keeps_latest = LATEST in table.roles
         return Forwarder(table, values, self._seen, max_event_size)
 
     # --- what the stream has said so far ---
@@ -228,7 +227,7 @@ class Relay:
         if rest:
             data = parse_block(rest).data
             if data is not None and is_complete(data, self._dialect):
-                out = self._forward_last(rest)
+                out = self._failing(self._forward_block, rest)
             else:
                 self.truncated = True
                 out = b"" if self._rewriter else rest
@@ -250,32 +249,24 @@ class Relay:
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks; return `whole` itself if none was changed."""
-        try:
-            self._forward_all(whole)
-        except BaseException as error:
-            self._fail(error)
-            raise
+        self._failing(self._forward_all, whole)
         out = self._take_ready()
         return whole if out == whole else out
 
-    def _forward_last(self, block: bytes) -> bytes:
-        """Forward a block that only its end completes."""
-        try:
-            return self._forward_block(block)
-        except BaseException as error:
-            self._fail(error)
-            raise
-
     def _end_texts(self, out: bytes) -> bytes:
         """Return what text rules still hold; if one of them raises, `out` is left for `close`."""
-        rewriter: Any = self._rewriter
+        self._make_ready(out)
+        self._failing(self._end)
+        self._ready.clear()
+        return self._take_made(b"\n")
+
+    def _failing(self, call: Callable[..., T], *arguments: bytes) -> T:
+        """Call something; if that raises, the relay has failed for good."""
         try:
-            rewriter.end()
+            return call(*arguments)
         except BaseException as error:
-            self._make_ready(out)
             self._fail(error)
             raise
-        return self._take_made(b"\n")
 
     def _fail(self, error: BaseException) -> None:
         """Fail for good; what was forwarded before is left for `close`."""
@@ -301,7 +292,8 @@ class Relay:
         """Let the taker pass on what has these facts, if they are all that it says."""
         said = Tally()
         is_chunk = self._dialect.note(facts, said)
-        if not said.done and (said.usage_data is None or self._keeps_latest):
+        keeps_usage = LATEST in _roles_of(self._dialect.facts).values()
+        if not said.done and (said.usage_data is None or keeps_usage):
             self._taker.learn(is_chunk, is_withheld, said.indexes, said.finish_reasons)
 
     def _make_ready(self, out: bytes) -> None:
@@ -314,7 +306,10 @@ class Relay:
         if fields.data is None:
             return self._still_marked(block)
         chunk = None if fields.event == "error" else self._read(fields.data)
-        left = self._outgoing(fields.data, chunk, fields.event)
+        if chunk is None:
+            left = self._observed(fields.data, fields.event)
+        else:
+            left = self._left_of(fields.data, chunk)
         made = self._take_made(b"\r\n" if block.endswith(b"\r\n") else b"\n")
         if left is None:
             return made
@@ -353,13 +348,11 @@ class Relay:
     # --- one event ---
 
     def _look(self, chunk: Any, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
-        """Do what `_outgoing` does with a chunk that asks for no other decision."""
+        """Return what leaves of a chunk that asks for no other decision, as a `Looker` wants it."""
         usage_data = self._seen.usage_data
         is_usual = usage_data is self._usage_data
         self._usage_data = usage_data
-        left = self._shown(data, chunk, is_usual=is_usual)
-        if left is not None and self._changes:
-            left = self._changed(left, is_readable=True)
+        left = self._left_of(data, chunk, is_usual=is_usual)
         if left is not None and left is not data:
             left = data if left == data else one_line(left)
         if self._rewriter is not None and self._rewriter.made:
@@ -376,16 +369,6 @@ class Relay:
         if self._changes:
             left = self._changed(left, is_readable=True)
         return (self._take_made(b"\n"), left) if rewriter.made else left
-
-    def _outgoing(self, data: bytes, chunk: Any, event: str) -> bytes | None:
-        """Return an event's data as it leaves: itself if it is unchanged, None if withheld.
-
-        `chunk` is what was read of it already, or None.
-        """
-        if chunk is None:
-            return self._observed(data, event)
-        shown = self._shown(data, chunk)
-        return None if shown is None else self._changed(shown, is_readable=True)
 
     def _observed(self, data: bytes, event: str) -> bytes | None:
         """Take note of an event of which nothing was read; return its data as it leaves."""
@@ -406,17 +389,16 @@ class Relay:
             return self._changed(data, is_readable=is_readable)
         if self._rewriter is not None and self._seen.error is not None:
             data = self._rewriter.rewrite_errors(data)
-        shown = self._shown(data, chunk, is_last=is_last)
-        return None if shown is None else self._changed(shown, is_readable=True)
+        return self._left_of(data, chunk, is_last=is_last)
 
     def _has_failed(self) -> bool:
         """Tell whether the event that was just observed has an error."""
         return any(isinstance(fault, UpstreamError) for fault in self._seen.faults)
 
-    def _shown(
+    def _left_of(
         self, data: bytes, chunk: Any, *, is_last: bool = False, is_usual: bool = False
     ) -> bytes | None:
-        """Show a chunk to `on_chunk` and to the text rules; return its data as they leave it.
+        """Return a chunk's data as it leaves: itself if it is unchanged, None if withheld.
 
         With the last one every text ends; a usual one says nothing of its stream but its texts.
         """
@@ -427,9 +409,12 @@ class Relay:
                     self._end()
                 return None
             data = looked_at
-        if self._rewriter is None:
-            return data
-        return self._rewrite(data, chunk, is_last=is_last, is_usual=is_usual)
+        if self._rewriter is not None:
+            rewritten = self._rewrite(data, chunk, is_last=is_last, is_usual=is_usual)
+            if rewritten is None:
+                return None
+            data = rewritten
+        return self._changed(data, is_readable=True) if self._changes else data
 
     def _end(self) -> None:
         """Let everything leave that text rules hold, where a stream ends or fails."""
@@ -545,6 +530,11 @@ def _table_with_model(place: Path, names: tuple[str, ...]) -> Table:
     return Table([place, *paths], [IN_PLACE, *[PLAIN] * len(paths)])
 
 
+@cache
+def _roles_of(facts: type[Struct]) -> dict[Path, int]:
+    return paths_of(facts)
+
+
 @lru_cache(maxsize=256)
 def _forwarder_table(
     facts: type[Struct],
@@ -556,7 +546,7 @@ def _forwarder_table(
     None where a change concerns what it decides by, or where there are too many. Forwarders share
     what a table has learned, so those that withhold usage have one of their own.
     """
-    roles = paths_of(facts)
+    roles = _roles_of(facts)
     paths = [*(path for path, _ in changed), *roles]
     if len(set(paths)) < len(paths) or len(paths) > MAX_PATHS:
         return None
