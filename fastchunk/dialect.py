@@ -8,7 +8,7 @@ and know no family by themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -18,6 +18,10 @@ from .scan import Path, Tally
 from .text import Channel
 
 __all__ = [
+    "ARGUMENTS",
+    "CONTENT",
+    "REASONING",
+    "REFUSAL",
     "Dialect",
     "Edits",
     "Place",
@@ -28,6 +32,11 @@ __all__ = [
     "list_in",
     "texts_below",
 ]
+
+CONTENT: Final[Channel] = ("content", 0)
+REASONING: Final[Channel] = ("reasoning", 0)
+REFUSAL: Final[Channel] = ("refusal", 0)
+ARGUMENTS: Final[Channel] = ("arguments", 0)
 
 Place: TypeAlias = "tuple[str | int, ...]"
 """The keys and indices that lead to a value in an event."""
@@ -87,6 +96,10 @@ class Script(NamedTuple):
     """Write the reasoning under another name; None where it has but one."""
 
 
+def _is_no_chunk(_data: bytes) -> bool:
+    return False
+
+
 class Dialect(NamedTuple):
     """How a family's events are read."""
 
@@ -102,8 +115,6 @@ class Dialect(NamedTuple):
     """Take note of what an event's facts say, and tell whether it is a chunk event."""
     find_error: Callable[[Any], Any]
     """Return the error that is among an event's facts, or None."""
-    is_chunk: Callable[[bytes], bool]
-    """Tell whether data is a chunk event although its facts could not be decoded."""
     decode_usage: Callable[[bytes], Any]
     """Decode a usage object."""
     model: Path
@@ -111,6 +122,9 @@ class Dialect(NamedTuple):
     script: Script
     silent: frozenset[type] | None = None
     """The types of events that say nothing a stream has to know; None: it is to be looked at."""
+    is_chunk: Callable[[bytes], bool] = _is_no_chunk
+    """Tell whether data is a chunk event although its facts could not be decoded: by default it is
+    none, since what is a JSON object has facts."""
     has_usage_chunks: bool = False
     """Whether a client asks for usage, and gets it in chunks without choices."""
 
@@ -134,7 +148,7 @@ NAMES = frozenset(
 """The keys of what is no text: names, addresses, and what is encoded."""
 
 
-def list_in(answer: Any, key: str, place: Place = ()) -> list[Any]:
+def list_in(answer: Any, key: str) -> list[Any]:
     """Return the list under a key of an answer, what is no object in it as an empty one.
 
     An error need not have it. Raises `Unseen` for anything else: it may hold texts, and nobody
@@ -144,7 +158,7 @@ def list_in(answer: Any, key: str, place: Place = ()) -> list[Any]:
     if found is None and (key in answer or answer.get("error") is not None):
         return []
     if not isinstance(found, list) or any(isinstance(item, (str, list)) for item in found):
-        raise Unseen(f"{pointer((*place, key))}: it is to be a list of objects")
+        raise Unseen(f"/{key}: it is to be a list of objects")
     return [item if isinstance(item, dict) else {} for item in found]
 
 

@@ -21,14 +21,14 @@ from msgspec import UNSET, Raw, Struct
 
 from . import wire
 from .codec import UnknownEvent, encode, encode_tree
-from .edit import DROP, edit, items_at, table_of
+from .dialect import Place
+from .edit import DROP, edit, items_at, pointer, table_of
 from .errors import InvalidChunk
 from .scan import splice
 
 __all__ = ["Lists", "lists_of", "merge"]
 
 Chunk = wire.ChatCompletionStreamResponse
-Place: TypeAlias = tuple[str | int, ...]
 Lists: TypeAlias = dict[Place, list[Any]]
 """The items of every list of Structs in a chunk, by its place: as they were when handed out."""
 
@@ -189,5 +189,4 @@ class _Changes:
         self._put(at, list(map(Raw, parts)))
 
     def _put(self, place: Place, value: Any) -> None:
-        pointer = "".join(f"/{step}" for step in place[len(self._root) :])
-        self._found[pointer] = value
+        self._found[pointer(place[len(self._root) :])] = value

@@ -132,7 +132,7 @@ class Relay:
         changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
         table = _forwarder_table(dialect.facts, changed, self._strip_usage)
         if table is None or self._reasoning is not None:
-            return Declining(b"")
+            return Declining(bytes)
         values: list[Value] = [*self._values]
         values += [...] * (len(table.paths) - len(values))
         if self._strip_usage:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from .alike import Mold
-from .dialect import Dialect, Edits, Place, Script, Text, Unseen, leaves_below
+from .dialect import CONTENT, Dialect, Edits, Place, Script, Text, Unseen, leaves_below
 from .edit import edit, pointer, without_duplicates
 from .errors import InvalidChunk
 from .scan import Path, Table, is_plain
@@ -28,7 +28,6 @@ from .text import Chain, Channel, Piece, Rule, Rules, Split, Stop
 __all__ = ["Rewriter", "rewrite_answer", "rewrite_strings", "rules_for"]
 
 
-_CONTENT: Channel = ("content", 0)
 _KINDS = frozenset({"type", "code", "object"})
 """The keys of what clients tell an error, an event or an object by: the API's own words."""
 
@@ -422,9 +421,9 @@ def rewrite_strings(data: bytes, rules: Rules, place: Place = ()) -> bytes:
     for step in place:
         value = value.get(step) if isinstance(value, dict) else None
     replacing, changes = rules.without_ends(), {}
-    for text in leaves_below(None, _CONTENT, value, place, but=_KINDS):
+    for text in leaves_below(None, CONTENT, value, place, but=_KINDS):
         chain = replacing.start()
-        left = _joined([*chain.feed(_CONTENT, text.value), *chain.close()]).get(_CONTENT, "")
+        left = _joined([*chain.feed(CONTENT, text.value), *chain.close()]).get(CONTENT, "")
         if left != text.value:
             changes[pointer(text.place)] = left
     return edit(data, changes) if changes else data

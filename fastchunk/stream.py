@@ -230,8 +230,8 @@ class Intake(Generic[M]):
 class Declining(Generic[M]):
     """A taker that leaves everything to its caller."""
 
-    def __init__(self, nothing: M) -> None:
-        """Take what stands for nothing."""
+    def __init__(self, nothing: Callable[[], M]) -> None:
+        """Take what makes what stands for nothing."""
         self.ready = False
         self._nothing = nothing
 
@@ -241,11 +241,11 @@ class Declining(Generic[M]):
 
     def rest(self) -> tuple[M, int]:
         """Return that nothing was made of it."""
-        return deepcopy(self._nothing), 0
+        return self._nothing(), 0
 
     def forward(self, _whole: bytes, begin: int) -> tuple[M, int]:
         """Leave what begins there."""
-        return self._nothing, begin
+        return self._nothing(), begin
 
     def learn(self, *_: object) -> None:
         """Learn nothing."""
@@ -271,7 +271,8 @@ class ChunkStream(Generic[C]):
         decode_utf8 = getattr(family, "decode_utf8", None)
         if decode_utf8 is not None:  # the family's chunks say what has to be known of an event
             self._reader = Reader(decode_utf8, self._seen, max_event_size, dialect.silent)
-        self._intake: Intake[list[Any]] = Intake(self._reader or Declining([]), max_event_size)
+        self._taker: Reader | Declining[list[Any]] = self._reader or Declining(list)
+        self._intake: Intake[list[Any]] = Intake(self._taker, max_event_size)
         self._take_quickly = self._intake.take
         self._beginning = b""  # of a stream that has had no event yet
 
@@ -349,15 +350,16 @@ class ChunkStream(Generic[C]):
     def _take_blocks(self, whole: bytes, items: list[C | FastchunkError]) -> None:
         """Go through whole blocks; let the reader take what it can, and the rest one by one."""
         plain = cut_plain(whole) if self._reader is None else None
-        for data in plain[0] if plain is not None else ():
-            self._take_event(data, "message", items)
-        at = 0 if plain is None else len(whole)
+        if plain is not None:
+            for data in plain[0]:
+                self._take_event(data, "message", items)
+            return
+        at = 0
         while at < len(whole) and not self._seen.done:
-            if self._reader is not None:
-                chunks, at = self._reader.forward(whole, at)
-                items += chunks
-                if at == len(whole) or self._seen.done:
-                    break
+            chunks, at = self._taker.forward(whole, at)
+            items += chunks
+            if at == len(whole):
+                break
             block = block_at(whole, at)
             fields = parse_block(block)
             if fields.data is not None:

@@ -63,5 +63,5 @@ def _replacements(module: ModuleType) -> dict[str, Any]:
 def exact_relay(**options: Any) -> Relay:
     """Return a relay that decodes every event by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Relay, "_new_taker", lambda *_: Declining(b""))
+        patch.setattr(Relay, "_new_taker", lambda *_: Declining(bytes))
         return Relay(**options)

@@ -20,6 +20,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 from fastchunk import codec, wire
 from fastchunk.codec import Data
 from fastchunk.dialect import (
+    CONTENT,
+    REASONING,
+    REFUSAL,
     Dialect,
     Edits,
     Place,
@@ -112,13 +115,10 @@ def find_error(facts: Facts) -> Any:
 
 # --- texts --------------------------------------------------------------------------------------
 
-_CONTENT: Channel = ("content", 0)
-_REASONING: Channel = ("reasoning", 0)
 # What a server says beside them in another place, and that is no copy.
 _SECOND_CONTENT: Channel = ("content", 1)
 _SECOND_REASONING: Channel = ("reasoning", 1)
 _THIRD_REASONING: Channel = ("reasoning", 2)
-_REFUSAL: Channel = ("refusal", 0)
 
 _NAMES = ("reasoning", "reasoning_content")
 _PADDINGS = ("obfuscation", "p")
@@ -156,11 +156,11 @@ def _delta_texts(
     content = delta.content
     if type(content) is str:
         if content:
-            found.append(Text(voice, _CONTENT, content, (*place, "content")))
+            found.append(Text(voice, CONTENT, content, (*place, "content")))
     elif content:
-        found += texts_below(voice, _CONTENT, content, (*place, "content"))
+        found += texts_below(voice, CONTENT, content, (*place, "content"))
     if delta.refusal:
-        found += texts_below(voice, _REFUSAL, delta.refusal, (*place, "refusal"))
+        found += texts_below(voice, REFUSAL, delta.refusal, (*place, "refusal"))
     if delta.audio is not UNSET:
         found += _spoken(voice, msgspec.json.decode(delta.audio), place)
     if with_arguments:
@@ -185,7 +185,7 @@ def _reasoning_texts(voice: Hashable, delta: wire.DeltaMessage, place: Place) ->
 
 def _details(voice: Hashable, details: Any, said: Any, place: Place) -> Iterator[Text]:
     """List the texts of the reasoning's details, if they are no copy of what is said."""
-    channel = _THIRD_REASONING if said else _REASONING
+    channel = _THIRD_REASONING if said else REASONING
     texts = list(texts_below(voice, channel, details, (*place, "reasoning_details")))
     yield from _but_copies(texts, said)
 
@@ -203,9 +203,9 @@ def _joined(texts: Iterable[Text]) -> str:
 def _reasoning(voice: Hashable, place: Place, one: Any, other: Any) -> Iterator[Text]:
     """List the reasoning, which may stand under two names: the same text, as a rule."""
     if one and one == other and type(one) is str:
-        yield Text(voice, _REASONING, one, (*place, _NAMES[0]), also=(*place, _NAMES[1]))
+        yield Text(voice, REASONING, one, (*place, _NAMES[0]), also=(*place, _NAMES[1]))
         return
-    channels = (_REASONING, _SECOND_REASONING if one and other else _REASONING)
+    channels = (REASONING, _SECOND_REASONING if one and other else REASONING)
     for name, value, channel in zip(_NAMES, (one, other), channels, strict=True):
         if value:
             yield from texts_below(voice, channel, value, (*place, name))
@@ -253,7 +253,7 @@ def _strays(
 
 
 def _stray(voice: Hashable, value: Any, content: Any, place: Place) -> Iterator[Text]:
-    channel = _SECOND_CONTENT if content else _CONTENT
+    channel = _SECOND_CONTENT if content else CONTENT
     texts = list(texts_below(voice, channel, value, (*place, "text")))
     yield from _but_copies(texts, content)
 
@@ -262,11 +262,11 @@ def _message_texts(
     voice: Hashable, message: dict[str, Any], place: Place, with_arguments: bool
 ) -> Iterator[Text]:
     """List the texts of a whole message."""
-    yield Text(voice, _CONTENT, "", place)
+    yield Text(voice, CONTENT, "", place)
     one, other = message.get("reasoning"), message.get("reasoning_content")
     yield from _reasoning(voice, place, one, other)
     yield from _details(voice, message.get("reasoning_details"), one or other, place)
-    for name, channel in (("content", _CONTENT), ("refusal", _REFUSAL)):
+    for name, channel in (("content", CONTENT), ("refusal", REFUSAL)):
         yield from texts_below(voice, channel, message.get(name), (*place, name))
     yield from _spoken(voice, message.get("audio"), place)
     if with_arguments:
@@ -343,11 +343,11 @@ def _copies(event: Any, text: Text) -> Edits:
         copies.append((*at, inner, "token_id"))
     if "audio" in text.place:
         copies.append((*at, inner, "audio", "data"))
-    if text.channel == _REASONING and "reasoning_details" not in text.place:
+    if text.channel == REASONING and "reasoning_details" not in text.place:
         details = _parsed(_get(message, "reasoning_details"))
         if details and not any(t.value for t in _details(None, details, text.value, ())):
             copies.append((*at, inner, "reasoning_details"))
-    if text.channel == _CONTENT and inner != "text":
+    if text.channel == CONTENT and inner != "text":
         said = _parsed(_get(choice, "text"))
         if said and not any(t.value for t in _stray(None, said, _get(message, "content"), ())):
             copies.append((*at, "text"))

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import UNSET, json
 
 from fastchunk import codec, completions, wire
-from fastchunk.dialect import Dialect, Edits, Script, Text, list_in, texts_below
+from fastchunk.dialect import CONTENT, REASONING, Dialect, Edits, Script, Text, list_in, texts_below
 from fastchunk.edit import DROP, edit
 from fastchunk.scan import Tally
 from fastchunk.text import Channel
@@ -22,19 +22,16 @@ from .chat import Facts, decode_facts
 
 __all__ = ["DIALECT"]
 
-_CONTENT: Channel = ("content", 0)
-_REASONING: Channel = ("reasoning", 0)
-
 
 def _texts(chunk: completions.CompletionStreamResponse, _: bool) -> list[Text]:
     found: list[Text] = []
     for position, choice in enumerate(chunk.choices or ()):
         voice, place = choice.index_or(position), ("choices", position)
         if choice.text:
-            found += texts_below(voice, _CONTENT, choice.text, (*place, "text"))
+            found += texts_below(voice, CONTENT, choice.text, (*place, "text"))
         if choice.reasoning:
             reasoning = json.decode(choice.reasoning)
-            found += texts_below(voice, _REASONING, reasoning, (*place, "reasoning"))
+            found += texts_below(voice, REASONING, reasoning, (*place, "reasoning"))
         if choice.delta:
             delta = json.decode(choice.delta)
             found += texts_below(voice, ("content", 1), delta, (*place, "delta"))
@@ -45,7 +42,7 @@ def _answer_texts(answer: Any, _: bool) -> list[Text]:
     found: list[Text] = []
     for position, choice in enumerate(list_in(answer, "choices")):
         place = ("choices", position, "text")
-        found += texts_below(position, _CONTENT, choice.get("text"), place, is_whole=True)
+        found += texts_below(position, CONTENT, choice.get("text"), place, is_whole=True)
     return found
 
 

@@ -17,6 +17,9 @@ from msgspec import UNSET, Raw, json
 
 from fastchunk import messages
 from fastchunk.dialect import (
+    ARGUMENTS,
+    CONTENT,
+    REASONING,
     Dialect,
     Edits,
     Place,
@@ -31,10 +34,6 @@ from fastchunk.scan import Tally
 from fastchunk.text import Channel
 
 __all__ = ["DIALECT"]
-
-_CONTENT: Channel = ("content", 0)
-_REASONING: Channel = ("reasoning", 0)
-_ARGUMENTS: Channel = ("arguments", 0)
 
 
 def _note(facts: messages.Facts, tally: Tally) -> bool:
@@ -72,18 +71,14 @@ def _find_error(facts: messages.Facts) -> Any:
     return None if type(facts.type) is str else error
 
 
-def _is_chunk(_data: bytes) -> bool:
-    return False  # what is a JSON object has facts
-
-
 _PLACES: dict[type, tuple[str, Channel]] = {
-    messages.TextDelta: ("text", _CONTENT),
-    messages.TextBlock: ("text", _CONTENT),
-    messages.CompactionContentBlockDelta: ("content", _CONTENT),
-    messages.CompactionBlock: ("content", _CONTENT),
-    messages.ThinkingDelta: ("thinking", _REASONING),
-    messages.ThinkingBlock: ("thinking", _REASONING),
-    messages.InputJSONDelta: ("partial_json", _ARGUMENTS),
+    messages.TextDelta: ("text", CONTENT),
+    messages.TextBlock: ("text", CONTENT),
+    messages.CompactionContentBlockDelta: ("content", CONTENT),
+    messages.CompactionBlock: ("content", CONTENT),
+    messages.ThinkingDelta: ("thinking", REASONING),
+    messages.ThinkingBlock: ("thinking", REASONING),
+    messages.InputJSONDelta: ("partial_json", ARGUMENTS),
 }
 """Where a block and its deltas have their text."""
 
@@ -94,7 +89,7 @@ def _texts(event: Any, with_arguments: bool) -> list[Text]:
     if isinstance(event, messages.ContentBlockStartEvent):
         return _part_texts(_voice(event), event.content_block, ("content_block",), with_arguments)
     if isinstance(event, messages.UnknownEvent):
-        return list(leaves_below(None, _CONTENT, json.decode(event.data), ()))
+        return list(leaves_below(None, CONTENT, json.decode(event.data), ()))
     if isinstance(event, messages.MessageStartEvent) and isinstance(
         event.message, messages.Message
     ):
@@ -116,17 +111,17 @@ def _part_texts(voice: Hashable, part: Any, place: Place, with_arguments: bool) 
     if type(part) in _PLACES:
         key, channel = _PLACES[type(part)]
         value = getattr(part, key)
-        if channel is _ARGUMENTS and not with_arguments:
+        if channel is ARGUMENTS and not with_arguments:
             return []
         return list(texts_below(voice, channel, value, (*place, key)))
     if isinstance(part, Raw | dict):  # parsed, where a message has it
         value = json.decode(part) if isinstance(part, Raw) else part
-        return list(leaves_below(voice, _CONTENT, value, place))
+        return list(leaves_below(voice, CONTENT, value, place))
     if isinstance(part, messages.CitationsDelta) and isinstance(part.citation, Raw):
         citation = json.decode(part.citation)
-        return list(leaves_below(voice, _CONTENT, citation, (*place, "citation")))
+        return list(leaves_below(voice, CONTENT, citation, (*place, "citation")))
     if isinstance(part, messages.UseBlock) and with_arguments:
-        return list(leaves_below(voice, _ARGUMENTS, part.input, (*place, "input"), but=()))
+        return list(leaves_below(voice, ARGUMENTS, part.input, (*place, "input"), but=()))
     return []
 
 
@@ -140,12 +135,12 @@ def _answer_texts(answer: Any, with_arguments: bool) -> list[Text]:
 def _block_texts(index: int, block: dict[str, Any], with_arguments: bool) -> Iterator[Text]:
     """List the texts of a whole block."""
     place = ("content", index)
-    for key, channel in (("text", _CONTENT), ("thinking", _REASONING), ("citations", _CONTENT)):
+    for key, channel in (("text", CONTENT), ("thinking", REASONING), ("citations", CONTENT)):
         yield from leaves_below(index, channel, block.get(key), (*place, key))
     if block.get("type") == "compaction":
-        yield from leaves_below(index, _CONTENT, block.get("content"), (*place, "content"))
+        yield from leaves_below(index, CONTENT, block.get("content"), (*place, "content"))
     if with_arguments:
-        yield from leaves_below(index, _ARGUMENTS, block.get("input"), (*place, "input"), but=())
+        yield from leaves_below(index, ARGUMENTS, block.get("input"), (*place, "input"), but=())
 
 
 def _ended(event: Any) -> list[Hashable]:
@@ -175,7 +170,6 @@ DIALECT: Final = Dialect(
     decode_facts=messages.decode_facts,
     note=_note,
     find_error=_find_error,
-    is_chunk=_is_chunk,
     decode_usage=messages.decode_usage,
     model=("message", "model"),
     script=Script(

@@ -19,7 +19,11 @@ from msgspec import UNSET, Raw, json, structs
 
 from fastchunk import responses
 from fastchunk.dialect import (
+    ARGUMENTS,
+    CONTENT,
     NAMES,
+    REASONING,
+    REFUSAL,
     Dialect,
     Edits,
     Place,
@@ -34,11 +38,6 @@ from fastchunk.scan import Tally
 from fastchunk.text import Channel
 
 __all__ = ["DIALECT"]
-
-_CONTENT: Channel = ("content", 0)
-_REASONING: Channel = ("reasoning", 0)
-_REFUSAL: Channel = ("refusal", 0)
-_ARGUMENTS: Channel = ("arguments", 0)
 
 
 def _note(facts: responses.Facts, tally: Tally) -> bool:
@@ -72,10 +71,6 @@ def _find_error(facts: responses.Facts) -> Any:
     return facts.failure
 
 
-def _is_chunk(_data: bytes) -> bool:
-    return False  # what is a JSON object has facts
-
-
 class _Piece(NamedTuple):
     """Where an event has its text, and which of the output's texts that is."""
 
@@ -88,28 +83,24 @@ class _Piece(NamedTuple):
 
 
 _PIECES: dict[type, _Piece] = {
-    responses.ResponseTextDeltaEvent: _Piece("delta", _CONTENT, "content_index"),
-    responses.ResponseTextDoneEvent: _Piece("text", _CONTENT, "content_index", ends=True),
-    responses.ResponseRefusalDeltaEvent: _Piece("delta", _REFUSAL, "content_index"),
-    responses.ResponseRefusalDoneEvent: _Piece("refusal", _REFUSAL, "content_index", ends=True),
-    responses.ResponseReasoningTextDeltaEvent: _Piece("delta", _REASONING, "content_index"),
-    responses.ResponseReasoningTextDoneEvent: _Piece(
-        "text", _REASONING, "content_index", ends=True
-    ),
-    responses.ResponseReasoningSummaryTextDeltaEvent: _Piece("delta", _REASONING, "summary_index"),
+    responses.ResponseTextDeltaEvent: _Piece("delta", CONTENT, "content_index"),
+    responses.ResponseTextDoneEvent: _Piece("text", CONTENT, "content_index", ends=True),
+    responses.ResponseRefusalDeltaEvent: _Piece("delta", REFUSAL, "content_index"),
+    responses.ResponseRefusalDoneEvent: _Piece("refusal", REFUSAL, "content_index", ends=True),
+    responses.ResponseReasoningTextDeltaEvent: _Piece("delta", REASONING, "content_index"),
+    responses.ResponseReasoningTextDoneEvent: _Piece("text", REASONING, "content_index", ends=True),
+    responses.ResponseReasoningSummaryTextDeltaEvent: _Piece("delta", REASONING, "summary_index"),
     responses.ResponseReasoningSummaryTextDoneEvent: _Piece(
-        "text", _REASONING, "summary_index", ends=True
+        "text", REASONING, "summary_index", ends=True
     ),
-    responses.ResponseFunctionCallArgumentsDeltaEvent: _Piece("delta", _ARGUMENTS, ""),
-    responses.ResponseFunctionCallArgumentsDoneEvent: _Piece(
-        "arguments", _ARGUMENTS, "", ends=True
-    ),
-    responses.ResponseCustomToolCallInputDeltaEvent: _Piece("delta", _ARGUMENTS, ""),
-    responses.ResponseCustomToolCallInputDoneEvent: _Piece("input", _ARGUMENTS, "", ends=True),
-    responses.ResponseMcpCallArgumentsDeltaEvent: _Piece("delta", _ARGUMENTS, ""),
-    responses.ResponseMcpCallArgumentsDoneEvent: _Piece("arguments", _ARGUMENTS, "", ends=True),
-    responses.ResponseCodeInterpreterCallCodeDeltaEvent: _Piece("delta", _ARGUMENTS, ""),
-    responses.ResponseCodeInterpreterCallCodeDoneEvent: _Piece("code", _ARGUMENTS, "", ends=True),
+    responses.ResponseFunctionCallArgumentsDeltaEvent: _Piece("delta", ARGUMENTS, ""),
+    responses.ResponseFunctionCallArgumentsDoneEvent: _Piece("arguments", ARGUMENTS, "", ends=True),
+    responses.ResponseCustomToolCallInputDeltaEvent: _Piece("delta", ARGUMENTS, ""),
+    responses.ResponseCustomToolCallInputDoneEvent: _Piece("input", ARGUMENTS, "", ends=True),
+    responses.ResponseMcpCallArgumentsDeltaEvent: _Piece("delta", ARGUMENTS, ""),
+    responses.ResponseMcpCallArgumentsDoneEvent: _Piece("arguments", ARGUMENTS, "", ends=True),
+    responses.ResponseCodeInterpreterCallCodeDeltaEvent: _Piece("delta", ARGUMENTS, ""),
+    responses.ResponseCodeInterpreterCallCodeDoneEvent: _Piece("code", ARGUMENTS, "", ends=True),
 }
 _PARTS: dict[type, str] = {
     responses.ResponseContentPartAddedEvent: "part",
@@ -136,7 +127,7 @@ def _number(index: Any) -> int | None:
 def _texts(event: Any, with_arguments: bool) -> list[Text]:
     piece = _PIECES.get(type(event))
     if piece is not None:
-        if piece.channel is _ARGUMENTS and not with_arguments:
+        if piece.channel is ARGUMENTS and not with_arguments:
             return []
         return _own_texts(event, piece)
     if type(event) in _PARTS:
@@ -171,8 +162,8 @@ def _unknown_texts(kind: str, event: dict[str, Any], with_arguments: bool) -> li
         return []  # a sound, encoded
     if not (kind.endswith(".delta") and isinstance(event.get("delta"), str)):
         return _whole_texts(event, (), with_arguments)
-    channel = _channel_of(kind, _CONTENT)
-    if channel is _ARGUMENTS and not with_arguments:
+    channel = _channel_of(kind, CONTENT)
+    if channel is ARGUMENTS and not with_arguments:
         return []
     tokens = ("logprobs",) if event.get("logprobs") else None
     voice = _unknown_voice(kind, event)
@@ -202,10 +193,10 @@ _LABELS = NAMES.union(
 """The keys of what is no text: what the API says of an item or of its tokens, and what the client
 or a server of tools has said."""
 _CHANNELS = {
-    "refusal": _REFUSAL,
-    **dict.fromkeys(("reasoning", "summary"), _REASONING),
-    **dict.fromkeys(("arguments", "input", "code", "action", "operation"), _ARGUMENTS),
-    **dict.fromkeys(("output", "outputs", "results"), _CONTENT),
+    "refusal": REFUSAL,
+    **dict.fromkeys(("reasoning", "summary"), REASONING),
+    **dict.fromkeys(("arguments", "input", "code", "action", "operation"), ARGUMENTS),
+    **dict.fromkeys(("output", "outputs", "results"), CONTENT),
 }
 """What the keys say of the texts below them."""
 
@@ -213,9 +204,9 @@ _CHANNELS = {
 def _whole_texts(value: Any, place: Place, with_arguments: bool) -> list[Text]:
     """List the texts of an item, of a part, or of what is of an unknown type."""
     found = []
-    for text in leaves_below(None, _CONTENT, value, place, but=_LABELS):
+    for text in leaves_below(None, CONTENT, value, place, but=_LABELS):
         channel, tokens = _look_up(value, text.place, len(place))
-        if with_arguments or channel is not _ARGUMENTS:
+        if with_arguments or channel is not ARGUMENTS:
             found.append(structs.replace(text, channel=channel, tokens=tokens))
     return found
 
@@ -225,7 +216,7 @@ def _look_up(value: Any, place: Place, begin: int) -> tuple[Channel, Place | Non
 
     The way begins at the value, and that at a step of the place. What comes last on it counts.
     """
-    channel, tokens = _CONTENT, None
+    channel, tokens = CONTENT, None
     for at in range(begin, len(place)):
         step = place[at]
         if isinstance(value, dict):
@@ -239,9 +230,9 @@ def _look_up(value: Any, place: Place, begin: int) -> tuple[Channel, Place | Non
 def _channel_of(kind: str, known: Channel) -> Channel:
     """Tell a channel by the type of an event, an item or a part; by default, what is known."""
     if "reasoning" in kind or kind == "summary_text":
-        return _REASONING
+        return REASONING
     if "_call" in kind:
-        return _CONTENT if "_output" in kind else _ARGUMENTS
+        return CONTENT if "_output" in kind else ARGUMENTS
     return known
 
 
@@ -288,7 +279,6 @@ DIALECT: Final = Dialect(
     decode_facts=responses.decode_facts,
     note=_note,
     find_error=_find_error,
-    is_chunk=_is_chunk,
     decode_usage=responses.decode_usage,
     model=("response", "model"),
     script=Script(
