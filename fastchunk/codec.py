@@ -38,6 +38,7 @@ __all__ = [
     "encode_tree",
     "guard",
     "guarded",
+    "guarded_tolerantly",
     "one_line",
     "to_builtins",
     "tolerant_decoder",
@@ -158,23 +159,6 @@ def tolerant_decoder(
     lax = msgspec.json.Decoder(struct_type, strict=False).decode
     firm_types = frozenset(firm)
 
-    def decode(data: Any) -> S:
-        """Decode one JSON document.
-
-        Takes bytes, a bytearray, a memoryview or a str; the result keeps no reference to a buffer
-        that may change. Raises `InvalidChunk` for data that is no JSON object of this shape,
-        `TypeError` for anything else.
-        """
-        try:
-            # msgspec does not look at the UTF-8 of the values that it skips.
-            if not data.isascii():
-                data.decode()
-            if type(data) is not bytearray:  # a Raw would lock it
-                return fast(data)
-        except _REFUSALS:
-            pass
-        return decode_tolerantly(data)
-
     def decode_tolerantly(data: Data) -> S:
         text = _read_text(bytes(data) if isinstance(data, memoryview) else data)
         try:
@@ -192,6 +176,31 @@ def tolerant_decoder(
         except (msgspec.DecodeError, ValueError) as error:
             raise _no_document("json_invalid", str(error), text) from error
         return chunk
+
+    return guarded_tolerantly(fast, decode_tolerantly)
+
+
+def guarded_tolerantly(
+    fast: Callable[[Data], S], tolerant: Callable[[Data], S]
+) -> Callable[[Data], S]:
+    """Build a decode function: `fast` decodes what is UTF-8, `tolerant` what it refuses."""
+
+    def decode(data: Any) -> S:
+        """Decode one JSON document.
+
+        Takes bytes, a bytearray, a memoryview or a str; the result keeps no reference to a buffer
+        that may change. Raises `InvalidChunk` for data that is no JSON object, or that has not the
+        shape of its type; `TypeError` for anything else.
+        """
+        try:
+            # msgspec does not look at the UTF-8 of the values that it skips.
+            if not data.isascii():
+                data.decode()
+            if type(data) is not bytearray:  # a Raw would lock it
+                return fast(data)
+        except _REFUSALS:
+            pass  # read below, so that its error has no misleading context
+        return tolerant(data)
 
     return guarded_decoder(fast, decode)
 

@@ -19,15 +19,12 @@ from typing import Any, get_args
 from msgspec import UNSET, DecodeError, Raw, Struct, json, structs
 
 from . import lenient
-from .codec import Data, UnknownEvent, tolerant_decoder
+from .codec import Data, UnknownEvent, guarded_tolerantly, tolerant_decoder
 from .errors import InvalidChunk, Loc, place
 from .exact.parse import replace_nan
 from .lenient import Misshapen, Read
-from .scan import guarded_decoder
 
 __all__ = ["Tagged", "UnknownEvent", "tagged_decoder"]
-
-_REFUSALS = (ValueError, RecursionError, AttributeError, TypeError)
 
 
 class Tagged(Struct, kw_only=True, gc=False, tag_field="type"):
@@ -60,23 +57,6 @@ def tagged_decoder(events: Any, *, firm: Collection[type[Struct]] = ()) -> Calla
     types = _by_tag(get_args(events))
     firm_types = frozenset(firm)
 
-    def decode(data: Any) -> Any:
-        """Decode one JSON document.
-
-        Takes bytes, a bytearray, a memoryview or a str; the result keeps no reference to a buffer
-        that may change. Raises `InvalidChunk` for data that is no JSON object, or that has not the
-        shape of its type; `TypeError` for anything else.
-        """
-        try:
-            # msgspec does not look at the UTF-8 of the values that it skips.
-            if not data.isascii():
-                data.decode()
-            if type(data) is not bytearray:  # a Raw would lock it
-                return fast(data)
-        except _REFUSALS:
-            pass  # read below, so that its error has no misleading context
-        return decode_tolerantly(data)
-
     def decode_tolerantly(data: Data) -> Any:
         kind = _read_kind(data).type
         document = data.encode() if isinstance(data, str) else bytes(data)
@@ -85,7 +65,7 @@ def tagged_decoder(events: Any, *, firm: Collection[type[Struct]] = ()) -> Calla
             return UnknownEvent(type=kind, data=Raw(document))
         return _read_document(_event_reader(event_type, firm_types), document)
 
-    return guarded_decoder(fast, decode)
+    return guarded_tolerantly(fast, decode_tolerantly)
 
 
 def _read_document(read: Read, document: bytes) -> Any:
