@@ -24,10 +24,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from . import models, wire
+from .choices import ChoicesAnswer
 from .codec import encode, encode_tree
 from .dialects import dialect_of
 from .stream import Family
@@ -91,50 +91,15 @@ class Accumulator(Generic[A]):
         return self.snapshot()
 
 
-class _ChatAnswer:
+class _ChatAnswer(ChoicesAnswer[ChatCompletionResponse]):
     """Puts the chunks of `wire` together, and those of the mirror."""
 
     def __init__(self) -> None:
-        self._answer = ChatCompletionResponse(choices=[])
-        self._headed = False  # whether id, created and model are known
-        self._choices: dict[int, _Choice] = {}
+        super().__init__(ChatCompletionResponse(choices=[]), _Choice)
 
-    def add(self, chunk: Chunk | models.ChatCompletionStreamResponse) -> None:
-        if type(chunk) is not Chunk:
-            chunk = _to_wire(chunk)
-        if not self._headed:
-            self._add_heading(chunk)
-        for position, choice in enumerate(chunk.choices or ()):
-            index = choice.index_or(position)
-            known = self._choices.get(index)
-            if known is None:
-                known = self._choices[index] = _Choice()
-            known.add(choice)
-        answer = self._answer
-        if chunk.usage and isinstance(chunk.usage, wire.UsageInfo):
-            answer.usage = chunk.usage
-        if chunk.system_fingerprint:
-            answer.system_fingerprint = chunk.system_fingerprint
-        if chunk.service_tier:
-            answer.service_tier = chunk.service_tier
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that was seen has its finish reason; False before the first one."""
-        choices = self._choices.values()
-        return bool(choices) and all(choice.finish_reason is not None for choice in choices)
-
-    def build(self) -> ChatCompletionResponse:
-        choices = [choice.build(index) for index, choice in sorted(self._choices.items())]
-        return msgspec.structs.replace(self._answer, choices=choices)
-
-    def _add_heading(self, chunk: Chunk) -> None:
-        """Take the first id, time and model that say something; Azure's first ones are empty."""
-        answer = self._answer
-        answer.id = answer.id or chunk.id
-        answer.created = answer.created or chunk.created
-        answer.model = answer.model or chunk.model
-        self._headed = bool(answer.id and answer.created and answer.model)
+    def add(self, chunk: Any) -> None:
+        """Add the next chunk, of either family."""
+        super().add(chunk if type(chunk) is Chunk else _to_wire(chunk))
 
 
 def _to_wire(chunk: Any) -> Chunk:

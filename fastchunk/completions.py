@@ -24,9 +24,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from msgspec import UNSET, Struct, UnsetType, json, structs
+from msgspec import UNSET, Struct, UnsetType, json
 
-from . import codec, wire
+from . import codec
+from .choices import ChoicesAnswer
 from .codec import Data
 from .wire import Integer, Integers, Opaque, Text, UsageInfo
 
@@ -142,53 +143,11 @@ decode_utf8: Callable[[bytes], CompletionStreamResponse] = json.Decoder(
 `msgspec.DecodeError` for some data that `decode` accepts; those callers then ask `decode`."""
 
 
-class Answer:
+class Answer(ChoicesAnswer[CompletionResponse]):
     """Puts the chunks of one stream together. One object, one stream, one thread."""
 
     def __init__(self) -> None:
-        self._answer = CompletionResponse(choices=[])
-        self._headed = False  # whether id, created and model are known
-        self._choices: dict[int, _Choice] = {}
-
-    def add(self, chunk: CompletionStreamResponse) -> None:
-        """Add the next chunk. Only its usage and the contents of its logprobs are kept."""
-        if not self._headed:
-            self._add_heading(chunk)
-        for position, choice in enumerate(chunk.choices or ()):
-            index = choice.index_or(position)
-            known = self._choices.get(index)
-            if known is None:
-                known = self._choices[index] = _Choice()
-            known.add(choice)
-        answer = self._answer
-        if chunk.usage and isinstance(chunk.usage, wire.UsageInfo):
-            answer.usage = chunk.usage
-        if chunk.system_fingerprint:
-            answer.system_fingerprint = chunk.system_fingerprint
-        if chunk.service_tier:
-            answer.service_tier = chunk.service_tier
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that was seen has its finish reason; False before the first one."""
-        choices = self._choices.values()
-        return bool(choices) and all(choice.finish_reason is not None for choice in choices)
-
-    def build(self) -> CompletionResponse:
-        """Build the answer so far; what is added later does not change it.
-
-        Its usage is the chunk's own object, not a copy.
-        """
-        choices = [choice.build(index) for index, choice in sorted(self._choices.items())]
-        return structs.replace(self._answer, choices=choices)
-
-    def _add_heading(self, chunk: CompletionStreamResponse) -> None:
-        """Take the first id, time and model that say something; Azure's first ones are empty."""
-        answer = self._answer
-        answer.id = answer.id or chunk.id
-        answer.created = answer.created or chunk.created
-        answer.model = answer.model or chunk.model
-        self._headed = bool(answer.id and answer.created and answer.model)
+        super().__init__(CompletionResponse(choices=[]), _Choice)
 
 
 class _Choice:

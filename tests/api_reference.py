@@ -87,7 +87,8 @@ class Reference:
                 raise SystemExit(f"{module}.{name} is public and not to be found")
             node = found.nodes[0]
             for base in node.bases if isinstance(node, ast.ClassDef) else []:
-                shared = find(found.module, ast.unparse(base))
+                written = base.value if isinstance(base, ast.Subscript) else base
+                shared = find(found.module, ast.unparse(written))
                 if shared and not self._is_known(shared):
                     yield shared
             self._is_known(found)
@@ -96,7 +97,8 @@ class Reference:
     def _is_known(self, found: Found) -> bool:
         """Tell whether a definition has its entry, or gets one as a public name; now it has."""
         key = found.module, found.name
-        is_known = key in self._documented or found.name in public_names(found.module)
+        is_public = any(found.name in public_names(module) for module in _SECTIONS)
+        is_known = key in self._documented or is_public
         self._documented.add(key)
         return is_known
 
