@@ -93,15 +93,22 @@ def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | No
 _NAMED = re.compile(rb"(?:event: (?!error\r?\n)[^\r\n]*\r?\n)?data: ([^\r\n]*)(\r?\n\r?\n)")
 
 
-def cut_named(whole: bytes, begin: int) -> Iterator[tuple[int, int, int]]:
-    """Find where the data of blocks of the usual shapes is, and where each ends, from `begin` on.
+def cut_named(whole: bytes, begin: int) -> Iterator[tuple[bytes, int, int]]:
+    """Cut blocks of the usual shapes from `begin` on: the data, where it is, where its block ends.
 
     Such a block is one line of data, or two lines, of which the first names the event.
     """
+    plain = None if begin else cut_plain(whole)
+    if plain is not None:
+        found, ends = plain
+        for data in found:
+            start = begin + 6
+            begin = start + len(data) + len(ends)
+            yield data, start, begin
+        return
     match = _NAMED.match(whole, begin)
     while match:
-        start, stop = match.span(1)
-        yield start, stop, match.end()
+        yield match[1], match.start(1), match.end()
         match = _NAMED.match(whole, match.end())
 
 

@@ -78,8 +78,7 @@ class Reader:
         """Decode events from `begin` up to one that asks for a decision."""
         chunks: list[Any] = []
         at = begin
-        for start, stop, end in cut_named(whole, begin):
-            data = whole[start:stop]
+        for data, _, end in cut_named(whole, begin):
             chunk = self.read(data)
             if chunk is None:
                 return chunks, end if note_done(data, self._tally) else at
@@ -142,8 +141,7 @@ class Looker:
         parts: list[bytes] = []
         at = kept = begin
         try:
-            for start, stop, end in cut_named(whole, begin):
-                data = whole[start:stop]
+            for data, start, end in cut_named(whole, begin):
                 left = alike(data) if alike else None
                 if left is None:
                     chunk = read(data)
@@ -157,7 +155,7 @@ class Looker:
                         parts.append(before)
                     kept = end
                     if left is not None:
-                        parts += [whole[at:start], left, whole[stop:end]]
+                        parts += [whole[at:start], left, whole[start + len(data) : end]]
                 at = end
         except BaseException:
             self._done = b"".join(parts) + whole[kept:at], 0
