@@ -88,7 +88,7 @@ def put_read_to_decode(data: bytes, rng: random.Random) -> None:
         _, at = reader.rest()
         assert at < len(data)
         reader.read(data[at:])
-    answers = [lambda _, event: event, lambda *_: None, lambda *_: (b": c\n", b"{}")]
+    answers = [lambda event, _: event, lambda *_: None, lambda *_: (b": c\n", b"{}")]
     looker = _scan.Looker(reader, rng.choice(answers), rng.choice([40, 1 << 20]))
     _, at = looker.forward(data, 0)
     assert at <= len(data)

@@ -37,8 +37,8 @@ EDIT = _scan.quick_editor(lambda _: SET, encode, ..., lambda data, _: data)
 LOOKERS = [
     _scan.Looker(_scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20), answer, 1 << 20)
     for answer in (
-        lambda _, data: data,
-        lambda _, data: data[:-1] + b" }",
+        lambda data, _: data,
+        lambda data, _: data[:-1] + b" }",
         lambda *_: None,
         lambda *_: (b": c\n", b"{}"),
     )

@@ -10,7 +10,7 @@ cdef class Looker:
     cdef public bint ready
 
     def __cinit__(self, Reader reader not None, look, Py_ssize_t limit, alike=None):
-        """Take what decodes events, and the function that is called with a chunk and its data.
+        """Take what decodes events, and the function that is called with its data and a chunk.
 
         It returns the data if the chunk is to leave as it came, other data to take its place, or
         None to withhold it; or a pair of whole blocks that go before it and of that. `alike`, if
@@ -71,7 +71,7 @@ cdef class Looker:
                         chunk = self.reader.read(event)
                         if chunk is None:
                             break
-                        left = self.look(chunk, event)
+                        left = self.look(event, chunk)
                     if left is not event:
                         parts.append(data[kept : p - base])
                         if type(left) is tuple:

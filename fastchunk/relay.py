@@ -127,7 +127,10 @@ class Relay:
         if self._looks:
             reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
             self._read = reader.read
-            alike = self._look_alike if self._rewriter and self._on_chunk is None else None
+            if self._rewriter is None:
+                look = self._left_of if self._changes else self._look_at
+                return Looker(reader, look, max_event_size)
+            alike = self._look_alike if self._on_chunk is None else None
             return Looker(reader, self._look, max_event_size, alike)
         changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
         table = _forwarder_table(dialect.facts, changed, self._strip_usage)
@@ -347,17 +350,14 @@ class Relay:
 
     # --- one event ---
 
-    def _look(self, chunk: Any, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
-        """Return what leaves of a chunk that asks for no other decision, as a `Looker` wants it."""
+    def _look(self, data: bytes, chunk: Any) -> bytes | tuple[bytes, bytes | None] | None:
+        """Return what leaves of a chunk that asks for no decision but the text rules'."""
         usage_data = self._seen.usage_data
         is_usual = usage_data is self._usage_data
         self._usage_data = usage_data
         left = self._left_of(data, chunk, is_usual=is_usual)
-        if left is not None and left is not data:
-            left = data if left == data else one_line(left)
-        if self._rewriter is not None and self._rewriter.made:
-            return self._take_made(b"\n"), left
-        return left
+        made = self._take_made(b"\n")
+        return (made, left) if made else left
 
     def _look_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
         """Do the same with an event that need not be decoded; None for any other."""

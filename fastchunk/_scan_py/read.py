@@ -12,9 +12,10 @@ from .frame import Tally, cut_named, cut_plain, note_done
 
 __all__ = ["Alike", "Decode", "Look", "Looker", "Reader", "guarded_decoder"]
 
-Look: TypeAlias = "Callable[[Any, bytes], bytes | tuple[bytes, bytes | None] | None]"
-"""Takes a chunk and its data; returns the data if the chunk leaves as it came, other data to take
-its place, or None to withhold it; or a pair of whole blocks that go before it and of that."""
+Look: TypeAlias = "Callable[[bytes, Any], bytes | tuple[bytes, bytes | None] | None]"
+"""Takes data and the chunk that it was decoded to; returns the data if it leaves as it came, other
+data to take its place, or None to withhold it; or a pair of whole blocks that go before it and of
+that."""
 Alike: TypeAlias = "Callable[[bytes], bytes | tuple[bytes, bytes | None] | None]"
 """Takes an event's data; returns the same for one that need not be decoded, or else None."""
 Decode = TypeVar("Decode", bound=Callable[..., Any])
@@ -147,7 +148,7 @@ class Looker:
                     chunk = read(data)
                     if chunk is None:
                         break
-                    left = look(chunk, data)
+                    left = look(data, chunk)
                 if left is not data:
                     parts.append(whole[kept:at])
                     if isinstance(left, tuple):
