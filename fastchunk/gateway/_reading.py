@@ -78,7 +78,6 @@ class InCallbacks:
     def __init__(self, tapped: Tap, taker: Taker) -> None:
         self._tap = tapped
         self._taker = taker
-        self._visitor = Visitor()
         self._turn: asyncio.Future[Awaitable[None] | None] | None = None
 
     @property
@@ -89,6 +88,7 @@ class InCallbacks:
     async def run(self) -> None:
         """Read to the end, or until the taker is served. Raises `READ_ERRORS`."""
         loop = asyncio.get_running_loop()
+        self._visitor = Visitor()
         self._tap.open(self._on_read)
         try:
             while not await self._catch_up():

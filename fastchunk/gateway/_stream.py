@@ -20,7 +20,7 @@ import aiohttp
 from starlette.types import Message, Send
 
 from fastchunk import DONE, EventTooLarge, InvalidChunk, format_event
-from fastchunk.sse import BOM, blocks
+from fastchunk.sse import BOM, are_blocks
 
 from ._apis import Api
 from ._failure import Failure
@@ -226,7 +226,7 @@ class Stream:
 
 def _only_blocks(rest: bytes) -> bytes:
     """Return the last output of a relay, unless half an event would swallow the one behind it."""
-    return rest if b"".join(blocks(rest)) == rest else b""
+    return rest if are_blocks(rest) else b""
 
 
 def _explain_relay_error(error: Exception) -> Failure:
