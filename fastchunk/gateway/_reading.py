@@ -110,19 +110,17 @@ class InCallbacks:
         return self._taker.is_served or self._tap.is_over()
 
     def _on_read(self) -> None:
-        turn = self._turn
+        turn, taker = self._turn, self._taker
         if turn is None or turn.done():
             self._tap.pause()
             return
+        rest = None
         try:
-            rest = self._work()
-            if rest is not None or self._taker.is_served or self._tap.is_over():
+            if data := self._tap.take():
+                work = taker.take(data)
+                if work is not None:
+                    rest = self._visitor.begin(work)
+            if rest is not None or taker.is_served or self._tap.is_over():
                 turn.set_result(rest)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
             turn.set_exception(error)
-
-    def _work(self) -> Awaitable[None] | None:
-        """Do the work of what was read; return what of it cannot be done at once."""
-        data = self._tap.take()
-        work = self._taker.take(data) if data else None
-        return self._visitor.begin(work) if work is not None else None

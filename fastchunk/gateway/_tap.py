@@ -85,14 +85,14 @@ class Tap(asyncio.Protocol):
 
     def is_over(self) -> bool:
         """Tell whether nothing more will come. Raises why, if the answer is not complete."""
-        error = self._content.exception()
-        if error is not None:
-            raise error
-        if self._is_lost and not self._content.is_eof():
+        content = self._content
+        if content._exception is not None:  # noqa: SLF001
+            raise content._exception  # noqa: SLF001
+        if self._is_lost and not content._eof:  # noqa: SLF001
             # On broken chunked framing, aiohttp's compiled parser closes the connection, and tells
             # the reader nothing.
             raise aiohttp.ClientPayloadError("the connection was lost")
-        return self._content.is_eof()
+        return content._eof  # noqa: SLF001
 
     def pause(self) -> None:
         """Read nothing more, until `resume`."""
