@@ -120,7 +120,9 @@ class InCallbacks:
                 work = taker.take(data)
                 if work is not None:
                     rest = self._visitor.begin(work)
-            if rest is not None or taker.is_served or self._tap.is_over():
+            is_over = rest is not None or taker.is_served or self._tap.is_over()
+            if is_over and not turn.done():  # the work may have cancelled the task
                 turn.set_result(rest)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
-            turn.set_exception(error)
+            if not turn.done():
+                turn.set_exception(error)

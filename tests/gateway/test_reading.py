@@ -264,6 +264,27 @@ def test_what_the_work_raises_ends_the_reading(error: type[BaseException]) -> No
     run(main())
 
 
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_work_may_cancel_its_own_task(error: type[Exception] | None) -> None:
+    async def main() -> None:
+        async def work(_: bytes) -> None:
+            own = asyncio.current_task()
+            assert own is not None
+            own.cancel()
+            if error is not None:
+                raise error
+            await asyncio.sleep(PATIENCE)
+
+        async with serving() as upstream, upstream.ask(PLAIN) as response:
+            running = asyncio.create_task(open_reading(response, Collector(work)).run())
+            await asyncio.sleep(0)
+            upstream.write(chunk(b"one"))
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    run(main())
+
+
 def test_a_reading_that_is_cancelled_leaves_the_connection_as_it_was() -> None:
     async def main() -> None:
         async with serving() as upstream, upstream.ask(PLAIN) as response:
