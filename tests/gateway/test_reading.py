@@ -319,6 +319,23 @@ def test_aiohttp_hears_of_all_that_its_connection_says() -> None:
     run(main())
 
 
+def test_a_connection_that_is_closing_is_left_alone() -> None:
+    async def main() -> None:
+        async with serving() as upstream, upstream.ask(PLAIN) as response:
+            tapped = tap(response)
+            assert tapped is not None
+            tapped.open(lambda: None)
+            tapped.pause()
+            response.close()
+            tapped.resume()
+            tapped.pause()
+            tapped.close()
+            with pytest.raises(aiohttp.ClientConnectionError):
+                tapped.is_over()
+
+    run(main())
+
+
 # --- in the task ---------------------------------------------------------------------------------
 
 
