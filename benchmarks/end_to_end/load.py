@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
 from time import perf_counter_ns
+from typing import Any
 
 import msgspec
 import uvloop
@@ -109,10 +110,15 @@ class _Chunk(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
-def request_for(answer: Answer, target: Target, *, close: bool = True) -> bytes:
+def request_for(
+    answer: Answer, target: Target, *, close: bool = True, usage: bool = False
+) -> bytes:
     """Write a request for a stream."""
     message = {"role": "user", "content": msgspec.json.encode(answer).decode()}
-    body = msgspec.json.encode({"model": target.model, "stream": True, "messages": [message]})
+    asked: dict[str, Any] = {"model": target.model, "stream": True, "messages": [message]}
+    if usage:
+        asked["stream_options"] = {"include_usage": True}
+    body = msgspec.json.encode(asked)
     headers = {
         "host": "127.0.0.1",
         "connection": "close" if close else "keep-alive",
@@ -145,7 +151,7 @@ class Reply:
         return len(head) + 4, _unchunked(body) if chunked else iter([(body, len(body))])
 
     def check(self, load: Load) -> list[int]:
-        """Return each text's latency. Raises `ValueError` for a stream that is not as it must be."""
+        """Return each text's latency. Raises `ValueError` unless the stream is as it must be."""
         before, payloads = self.body()
         arrivals = list(accumulate(map(len, self.reads), initial=-before))[1:]
         texts = [*_texts(payloads, load.model)]

@@ -52,7 +52,7 @@ class _Request(msgspec.Struct):
 
 
 def _asked_for(body: bytes) -> Answer:
-    """Raises `msgspec.DecodeError` for half a body."""
+    """Return what a body asks for. Raises `msgspec.DecodeError` for half a body."""
     content = msgspec.json.decode(body, type=_Request).messages[-1].content
     text = content if isinstance(content, str) else "".join(part.text for part in content)
     return msgspec.json.decode(text, type=Answer)
@@ -70,9 +70,9 @@ _HEAD = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 _MODELS = b'{"object":"list","data":[{"id":"%b","object":"model"}]}' % MODEL.encode()
-_LISTED = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-    % (len(_MODELS), _MODELS)
+_LISTED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(_MODELS),
+    _MODELS,
 )
 # Or the kernel's buffers, which grow to tens of megabytes, hide whether a gateway still reads.
 _SEND_BUFFER = 128 * 1024

@@ -1,15 +1,18 @@
 """What a gateway loses, adds and changes: recorded streams, as sent and as received.
 
 Both sides are read here, with nothing but `json`, and compared as a whole: a gateway may cut events
-otherwise, and need not keep one event for one.
+otherwise, and need not keep one event for one. The model's name is left out, because some gateways
+are there to change it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from benchmarks.end_to_end.load import Target, connect, request_for
@@ -24,19 +27,24 @@ STREAMS = {
     "parts": "mistral__magistral-thinking",
     "padding": "openai__tool-call-obfuscation",
 }
+BYTES, MODEL_ONLY, JSON = "the same bytes", "the same bytes but for the model", "the same JSON"
+"""How much alike what is received can be, where nothing is lost."""
 _PATIENCE = 20  # seconds
+_MODEL = re.compile(rb'"model": ?"[^"]*"')
 
 Loss = dict[str, Any]
-"""What differs, by kind; where nothing does, only whether the bytes are the same."""
+"""What differs, by kind; or under `same`, how much alike the two streams are."""
 
 
 class Said(NamedTuple):
-    """What a stream says: its comments, other fields than data, documents, and whether it ends."""
+    """What a stream says."""
 
     comments: int
     fields: Counter[str]
+    """Lines that are neither data nor comments."""
     documents: list[Any]
     done: bool
+    """Whether it has a `[DONE]`."""
 
 
 def read(stream: bytes) -> Said:
@@ -55,8 +63,9 @@ def read(stream: bytes) -> Said:
             else:
                 fields[line] += 1
         text = "\n".join(data)
-        done = done or text == "[DONE]"
-        if data and text != "[DONE]":
+        if text == "[DONE]":
+            done = True
+        elif data:
             documents.append(json.loads(text))
     return Said(comments, fields, documents, done)
 
@@ -64,84 +73,120 @@ def read(stream: bytes) -> Said:
 def compare(sent: bytes, received: bytes) -> Loss:
     """Say what of a stream is lost, added and changed on its way.
 
-    A key is its path. A value is the same if the texts of all events make one text, or if the
-    values are the same ones, however often each comes.
+    A key is its path. Values are the same if the texts of all events make one text, or if they are
+    the same ones, however often each comes. Raises `ValueError` for data that is no JSON.
     """
     if sent == received:
-        return {"same bytes": True}
+        return {"same": BYTES}
+    if _MODEL.sub(b"", sent) == _MODEL.sub(b"", received):
+        return {"same": MODEL_ONLY}
     ours, theirs = read(sent), read(received)
-    before, after = _leaves(ours.documents), _leaves(theirs.documents)
-    found: Loss = {
-        "same bytes": False,
+    before, after = _values(ours.documents), _values(theirs.documents)
+    kinds: Loss = {
         "events": len(ours.documents) - len(theirs.documents),
         "comments": ours.comments - theirs.comments,
         "fields": [*(ours.fields - theirs.fields)],
         "done": ours.done and not theirs.done,
-        "lost": [path for path in before if path not in after],
-        "added": [
-            path for path in after if path not in before and any(one is not None for one in after[path])
+        "lost": _topmost(path for path, values in before.items() if values and not after.get(path)),
+        "added": _topmost(path for path, values in after.items() if values and path not in before),
+        "nulls": _topmost(
+            path for path, values in after.items() if not values and path not in before
+        ),
+        "changed": [
+            path
+            for path, values in before.items()
+            if path in after and _differ(values, after[path])
         ],
-        "nulls": [
-            path for path in after if path not in before and all(one is None for one in after[path])
-        ],
-        "changed": [path for path in before if path in after and _differ(before[path], after[path])],
     }
-    return {"same bytes": False} | {kind: what for kind, what in found.items() if what}
+    return {kind: found for kind, found in kinds.items() if found} or {"same": JSON}
 
 
-def _leaves(documents: list[Any]) -> dict[str, list[Any]]:
-    """Return all values that are no containers, by path, in order."""
+def is_loss(loss: Loss) -> bool:
+    """Tell whether anything differs but bytes and the model."""
+    return "same" not in loss
+
+
+def _values(documents: list[Any]) -> dict[str, list[Any]]:
+    """Return all values by path, in order; null is none, and an object stands for itself."""
     found: dict[str, list[Any]] = {}
     for document in documents:
         for path, value in _walk(document, ""):
-            found.setdefault(path, []).append(value)
+            values = found.setdefault(path, [])
+            if value is not None:
+                values.append(value)
+    found.pop("model", None)
     return found
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _walk(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and value:
-        for inner in value:
-            yield from _walk(inner, f"{path}[]")
+    inner: Iterable[tuple[str, Any]]
+    if isinstance(value, dict):
+        inner = ((f"{path}.{key}" if path else key, one) for key, one in value.items())
+    elif isinstance(value, list):
+        inner = ((f"{path}[]", one) for one in value)
     else:
         yield path, value
+        return
+    if path:
+        yield path, "{}"
+    for name, one in inner:
+        yield from _walk(one, name)
+
+
+def _topmost(paths: Iterable[str]) -> list[str]:
+    """Leave out what is within another one."""
+    found: list[str] = []
+    for path in paths:
+        if not any(path.startswith((f"{one}.", f"{one}[]")) for one in found):
+            found.append(path)
+    return found
 
 
 def _differ(before: list[Any], after: list[Any]) -> bool:
-    return _text(before) != _text(after) and not (_kinds(before) == _kinds(after))
+    """Tell whether both have values, and not the same ones."""
+    if not before or not after:
+        return False
+    return "".join(map(str, before)) != "".join(map(str, after)) and set(before) != set(after)
 
 
-def _text(values: list[Any]) -> str:
-    return "".join(one if isinstance(one, str) else json.dumps(one) for one in values if one is not None)
-
-
-def _kinds(values: list[Any]) -> set[str]:
-    return {json.dumps(one) for one in values if one is not None}
-
-
-def measure(port: int, target: Target) -> dict[str, Loss]:
-    """Let all streams through a gateway; nothing where the recordings are not there."""
+def measure(gateways: Mapping[str, tuple[int, Target]]) -> dict[str, dict[str, Loss]]:
+    """Let all streams through all gateways; nothing where the recordings are not there."""
     by_name = {stream.name: stream.raw for stream in recorded()}
-    return {
-        title: _through(port, target, name, by_name[name])
-        for title, name in STREAMS.items()
-        if name in by_name
-    }
+    if not by_name:
+        return {}
+    sent = {title: (name, by_name[name]) for title, name in STREAMS.items()}
+    return asyncio.run(_measure(gateways, sent))
 
 
-def _through(port: int, target: Target, name: str, sent: bytes) -> Loss:
+async def _measure(
+    gateways: Mapping[str, tuple[int, Target]], sent: Mapping[str, tuple[str, bytes]]
+) -> dict[str, dict[str, Loss]]:
+    asked = [
+        _through(*gateway, *stream) for gateway in gateways.values() for stream in sent.values()
+    ]
+    losses = iter(await asyncio.gather(*asked))
+    return {gateway: {title: next(losses) for title in sent} for gateway in gateways}
+
+
+async def _through(port: int, target: Target, name: str, sent: bytes) -> Loss:
+    answer = Answer(0, recorded=name)
     try:
-        return compare(sent, asyncio.run(_ask(port, target, Answer(0, recorded=name))))
+        client = await connect(port)
+        reply, ended = client.ask(answer, request_for(answer, target, usage=True))
+        await asyncio.wait_for(ended, _PATIENCE)
+        client.transport.close()
+        _, payloads = reply.body()
+        return _compare_payloads(sent, payloads)
     except (ValueError, OSError, asyncio.TimeoutError) as error:
-        return {"same bytes": False, "failed": str(error) or type(error).__name__}
+        return {"failed": str(error) or type(error).__name__}
 
 
-async def _ask(port: int, target: Target, answer: Answer) -> bytes:
-    client = await connect(port)
-    reply, ended = client.ask(answer, request_for(answer, target))
-    await asyncio.wait_for(ended, _PATIENCE)
-    client.transport.close()
-    _, payloads = reply.body()
-    return b"".join(payload for payload, _ in payloads)
+def _compare_payloads(sent: bytes, payloads: Iterator[tuple[bytes, int]]) -> Loss:
+    received = []
+    whole = False
+    with suppress(ValueError):
+        for payload, _ in payloads:
+            received.append(payload)
+        whole = True
+    found = compare(sent, b"".join(received))
+    return found if whole else {"cut": True, **found}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from benchmarks.end_to_end import gateways as own
@@ -45,7 +47,7 @@ class Command(NamedTuple):
     """What starts a gateway, and how it then wants to be asked."""
 
     arguments: list[str]
-    environment: dict[str, str] = {}
+    environment: Mapping[str, str] = MappingProxyType({})
     target: Target = Target()
     chooses_port: bool = False
     """Whether it writes its URL into a file named `url`, instead of taking the port."""
@@ -64,14 +66,20 @@ class Peer:
     needs: tuple[str, ...] = ()
     model: str = ""
     """The model's name that its chunks have to have; none: any."""
-    share: int = 1
-    """It is asked for one event in so many: what is slow would take too long otherwise."""
+    slow: bool = False
+    """Whether it takes part in the first passes only, because it takes long."""
 
     def missing(self) -> str:
         """Say why it cannot be started; nothing where it can."""
         if self.environment is None or self._in_present:
             return ""
         return self.environment.missing()
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what it consists of, and when that was installed, if known."""
+        if self.environment is None:
+            return {}
+        return self.environment.versions() or {name: version(name) for name in self.needs}
 
     @property
     def _in_present(self) -> bool:
@@ -89,9 +97,7 @@ RELAY_PURE = "fastchunk, changing the model, pure"
 
 
 def _fastchunk(gateway: str, environment: dict[str, str], place: Place) -> Command:
-    return Command(
-        module("end_to_end.gateways", gateway, str(place.port), place.url), environment
-    )
+    return Command(module("end_to_end.gateways", gateway, str(place.port), place.url), environment)
 
 
 def _own(name: str, about: str, gateway: str, environment: dict[str, str] | None = None) -> Peer:
@@ -320,7 +326,6 @@ PEERS = (
         _FASTAPI,
         ("fastapi", "uvicorn", "openai"),
         model=ALIAS,
-        share=2,
     ),
     Peer(
         "Portkey",
@@ -333,7 +338,7 @@ PEERS = (
         "its proxy, one worker, no database, no key",
         _litellm,
         _LITELLM,
-        share=8,
+        slow=True,
     ),
 )
 UNAVAILABLE = {"Bifrost": "its package downloads the gateway when it is started"}
