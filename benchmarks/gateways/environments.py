@@ -124,27 +124,20 @@ class NpmEnvironment(Environment):
 
 @dataclass(frozen=True)
 class DebianEnvironment(Environment):
-    """Debian packages, unpacked; the system is left as it is, and its own commands come first."""
-
-    command: str = ""
+    """A Debian package of the same name, and libraries; the system stays as it is."""
 
     def _install(self) -> dict[str, str]:
-        name = self.packages[0]
-        if system := shutil.which(self.command):
-            (self.path / "command").symlink_to(system)
-            return {name: _run("dpkg-query", "-W", "-f", "${Version}", name)}
         _run("apt-get", "download", "--quiet", *self.packages, folder=self.path)
         for package in self.path.glob("*.deb"):
             _run("dpkg-deb", "-x", str(package), str(self.path))
-        (unpacked,) = self.path.glob(f"usr/*bin/{self.command}")
-        (self.path / "command").symlink_to(unpacked)
-        (package,) = self.path.glob(f"{name}_*.deb")
-        return {name: _run("dpkg-deb", "-f", str(package), "Version").strip()}
+        (package,) = self.path.glob(f"{self.name}_*.deb")
+        return {self.name: _run("dpkg-deb", "-f", str(package), "Version").strip()}
 
     @property
     def executable(self) -> str:
         """The command."""
-        return str(self.path / "command")
+        (found,) = self.path.glob(f"usr/*bin/{self.name}")
+        return str(found)
 
     @property
     def libraries(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from .peers import REFERENCE
+from .own import REFERENCE
 
 Results = dict[str, Any]
 
@@ -30,8 +30,6 @@ def cost(results: Results, cell: str) -> list[float]:
 
 def keeps_pace(results: Results, cell: str, gateway: str) -> bool:
     """Tell whether the events of a paced cell came out at about the reference's rate."""
-    own, base = (
-        median(float(one["rate"]) for one in results["cells"][cell][name])
-        for name in (gateway, REFERENCE)
-    )
-    return bool(own > _KEEPS_PACE * base)
+    cells = results["cells"][cell]
+    own, base = (median(float(one["rate"]) for one in cells[name]) for name in (gateway, REFERENCE))
+    return own > _KEEPS_PACE * base

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from benchmarks.end_to_end import gateways as own
 from benchmarks.end_to_end.load import Target
 from benchmarks.processes import free_port, module
 from benchmarks.pure import ENVIRONMENT as PURE_VARIABLE
 from benchmarks.words import ALIAS
 
+from . import own
 from .environments import DebianEnvironment, Environment, NpmEnvironment, PythonEnvironment
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -89,20 +89,14 @@ class Peer:
 
 # --- this library's own ---
 
-REFERENCE = "fastchunk, pass-through"
-CONTROL = "fastchunk, pass-through, control"
-DIRECT = "fastchunk, pass-through, direct"
-RELAY = "fastchunk, changing the model"
-RELAY_PURE = "fastchunk, changing the model, pure"
+
+def _fastchunk(name: str, environment: Mapping[str, str], place: Place) -> Command:
+    return Command(module("gateways.own", name, str(place.port), place.url), environment)
 
 
-def _fastchunk(gateway: str, environment: dict[str, str], place: Place) -> Command:
-    return Command(module("end_to_end.gateways", gateway, str(place.port), place.url), environment)
-
-
-def _own(name: str, about: str, gateway: str, environment: dict[str, str] | None = None) -> Peer:
-    model = "" if gateway == own.REFERENCE else ALIAS
-    return Peer(name, about, partial(_fastchunk, gateway, environment or {}), model=model)
+def _own(name: str, about: str, environment: Mapping[str, str] = MappingProxyType({})) -> Peer:
+    model = ALIAS if name in own.CHANGING else ""
+    return Peer(name, about, partial(_fastchunk, name, environment), model=model)
 
 
 # --- recipes ---
@@ -124,7 +118,7 @@ def _recipe(name: str, place: Place) -> Command:
 
 # --- general proxies ---
 
-_NGINX = DebianEnvironment("nginx", ("nginx",), "nginx")
+_NGINX = DebianEnvironment("nginx", ("nginx",))
 _NGINX_SETTINGS = """\
 daemon off;
 worker_processes 1;
@@ -162,7 +156,6 @@ def _nginx(place: Place) -> Command:
 _HAPROXY = DebianEnvironment(
     "haproxy",
     ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
-    "haproxy",
 )
 _HAPROXY_SETTINGS = """\
 global
@@ -186,7 +179,7 @@ def _haproxy(place: Place) -> Command:
     return Command([_HAPROXY.executable, "-db", "-f", settings], _HAPROXY.libraries)
 
 
-_CADDY = DebianEnvironment("caddy", ("caddy",), "caddy")
+_CADDY = DebianEnvironment("caddy", ("caddy",))
 _CADDY_SETTINGS = """\
 {{
     admin off
@@ -212,21 +205,21 @@ _SGLANG = PythonEnvironment("sglang-router", ("sglang-router==0.3.2",))
 _VLLM = PythonEnvironment("vllm-router", ("vllm-router==0.1.17",))
 
 
-def _router(place: Place) -> list[str]:
+def _router(place: Place, level: str) -> list[str]:
     metrics = free_port()
     return (
         f"--host 127.0.0.1 --port {place.port} --worker-urls {place.url} --policy round_robin "
-        f"--prometheus-host 127.0.0.1 --prometheus-port {metrics}"
+        f"--prometheus-host 127.0.0.1 --prometheus-port {metrics} --log-level {level}"
     ).split()
 
 
 def _sglang(place: Place) -> Command:
     python = str(_SGLANG.bin / "python")
-    return Command([python, "-m", "sglang_router.launch_router", *_router(place)])
+    return Command([python, "-m", "sglang_router.launch_router", *_router(place, "warn")])
 
 
 def _vllm(place: Place) -> Command:
-    return Command([str(_VLLM.bin / "vllm-router"), *_router(place)])
+    return Command([str(_VLLM.bin / "vllm-router"), *_router(place, "warning")])
 
 
 _TENSORZERO = PythonEnvironment("tensorzero", ("tensorzero==2026.6.0",))
@@ -287,17 +280,18 @@ def _litellm(place: Place) -> Command:
     return Command([str(_LITELLM.bin / "litellm"), *arguments.split()], offline)
 
 
+# In the order in which they take turns, the control not beside the reference.
 PEERS = (
-    _own(REFERENCE, "`fastchunk.gateway`, the bytes that come handed on", own.REFERENCE),
-    _own(DIRECT, "the same, each read written where it arrives", own.REFERENCE),
-    _own(RELAY, "`fastchunk.gateway` with its relay", own.RELAY),
-    _own(RELAY_PURE, "the same, without the compiled part", own.RELAY, {PURE_VARIABLE: "1"}),
-    Peer("nginx", "one worker, no buffering, connections kept", _nginx, _NGINX),
+    _own(own.REFERENCE, "`fastchunk.gateway`, the bytes that come handed on"),
+    _own(own.DIRECT, "the same, each read written where it arrives"),
+    _own(own.RELAY, "`fastchunk.gateway` with an alias for the model, as it comes"),
+    _own(own.RELAY_PURE, "the same, without the compiled part", {PURE_VARIABLE: "1"}),
+    Peer("nginx", "one worker, no buffering of answers, connections kept", _nginx, _NGINX),
     Peer("HAProxy", "one thread", _haproxy, _HAPROXY),
     Peer("Caddy", "`reverse_proxy`, as it comes", _caddy, _CADDY),
     Peer("sglang-router", "one worker's URL, policy `round_robin`", _sglang, _SGLANG),
     Peer("vllm-router", "one worker's URL, policy `round_robin`", _vllm, _VLLM),
-    _own(CONTROL, "the pass-through once more", own.REFERENCE),
+    _own(own.CONTROL, "the pass-through once more"),
     Peer(
         "TensorZero",
         "the HTTP gateway in its Python package, nothing observed",

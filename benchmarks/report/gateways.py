@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import quartiles
+from benchmarks.gateways import own
 from benchmarks.gateways.fidelity import BYTES, MODEL_ONLY, STREAMS, Loss
 from benchmarks.gateways.figures import Results, cost, keeps_pace, ratio, ratios
-from benchmarks.gateways.peers import CONTROL, DIRECT, REFERENCE, RELAY_PURE
+from benchmarks.gateways.own import REFERENCE
 from benchmarks.pages import table
 from benchmarks.runs import FOLDER
 
@@ -22,20 +23,20 @@ _SHOWN = 4
 
 _ABOUT = """\
 What another gateway costs, and what it loses. Each runs in an environment of its own, as its \
-documentation says, with one worker or process where that can be chosen; all run from the \
-beginning to the end, before one upstream, on the loopback interface. In every pass all take their \
-turn at every load, and **a number is the processor time of all of a gateway's processes for an \
-event, over that of our own pass-through in the same pass**: the median over the passes, with the \
-quartiles. The reference is `fastchunk.gateway` with a function that hands on the bytes that \
-came. It runs twice: what the control differs by is what this machine cannot tell apart. Every \
-stream that is timed was checked: all texts are there, in order, with the finish reason and \
-`[DONE]`; what else is gone, the last table says."""
+documentation says, with one worker or process and without access logs where that can be chosen; \
+all run from the beginning to the end, before one upstream, on the loopback interface. In every \
+pass all take their turn at every load, and **a number is the processor time of all of a \
+gateway's processes for an event, over that of our own pass-through in the same pass**: the median \
+over the passes, with the quartiles. The reference is `fastchunk.gateway` with a function that \
+hands on the bytes that came. It runs twice: what the control differs by is what this machine \
+cannot tell apart. Every stream that is timed was checked: all texts are there, in order, with the \
+finish reason and `[DONE]`; what else is gone is said below."""
 _BIAS = """\
 **Bias.** The authors of fastchunk chose the gateways, the loads and the reference, and set up all \
 of them; nobody tuned the others. They do not do the same: nginx, HAProxy and Caddy know nothing \
-of models, the routers choose a worker and count, TensorZero and LiteLLM translate between providers, \
-count tokens and keep accounts. Whoever needs that pays for more than a relay. Memory, latency, \
-many workers and TLS are not compared here."""
+of models, the routers choose a worker and count, TensorZero and LiteLLM translate between \
+providers, count tokens and keep accounts. Whoever needs that pays for more than a relay. Memory, \
+latency, many workers and TLS are not compared here."""
 _PACE = """\
 †: it did not keep pace with the upstream. What waits is read together, so that an event costs it \
 less than it would at this rate with more processors."""
@@ -85,11 +86,19 @@ def _run(results: Results) -> str:
 
 
 def _ratios(results: Results) -> str:
-    rows = [
+    rows = (
         [name, *(_cell(results, cell, name) for cell in results["cells"])]
-        for name in results["peers"]
-    ]
+        for name in _names(results)
+    )
     return table(["processor time", *results["cells"]], rows)
+
+
+def _names(results: Results) -> list[str]:
+    """Return our own gateways, then the others by what an event costs them."""
+    first = next(iter(results["cells"]))
+    others = [name for name in results["peers"] if name not in own.NAMES]
+    others.sort(key=lambda name: ratio(results, first, name))
+    return [*(name for name in own.NAMES if name in results["peers"]), *others]
 
 
 def _places(results: Results) -> Iterable[tuple[str, str]]:
@@ -125,7 +134,7 @@ def _without_loss(losses: dict[str, dict[str, Loss]]) -> str:
     for same in (BYTES, MODEL_ONLY):
         names = [name for name, each in losses.items() if _alike(each) == same]
         if names:
-            lines.append(f"- {same}, all six: {', '.join(names)}")
+            lines.append(f"- {same}, all six: {' · '.join(names)}")
     return "\n".join(lines)
 
 
@@ -168,17 +177,17 @@ def _lost(loss: Loss) -> str:
         "`[DONE]`" if loss.get("done") else "",
         *(f"`{line}`" for line in loss.get("fields", [])),
     ]
-    keys = _names(loss.get("lost", []))
+    keys = _named(loss.get("lost", []))
     what = ", ".join(filter(None, [*whole, keys]))
     more = _count(-events, "event", "events", "more")
     return "; ".join(filter(None, [f"lost {what}" if what else "", more]))
 
 
 def _keys(what: str, paths: list[str]) -> str:
-    return f"{what} {_names(paths)}" if paths else ""
+    return f"{what} {_named(paths)}" if paths else ""
 
 
-def _names(paths: list[str]) -> str:
+def _named(paths: list[str]) -> str:
     """Name keys, the first few of them; errors and texts come first."""
     short = [path.removeprefix("choices[].").removeprefix("delta.") for path in paths]
     short.sort(
@@ -200,7 +209,7 @@ def _count(number: int, one: str, many: str, behind: str = "") -> str:
 def _peers(results: Results) -> str:
     rows = [
         [name, peer["about"], _versions(peer["versions"])]
-        for name, peer in results["peers"].items()
+        for name, peer in ((name, results["peers"][name]) for name in _names(results))
     ]
     return table(["gateway", "how it runs", "version"], rows)
 
@@ -221,14 +230,8 @@ def _absent(absent: dict[str, str]) -> str:
 def line(results: Results) -> str:
     """Return the README's line."""
     cell = next(iter(results["cells"]))
-    left_out = {REFERENCE, CONTROL, DIRECT, RELAY_PURE}
-    found = ", ".join(
-        f"{name} {_times(ratio(results, cell, name))}"
-        for name in sorted(
-            (name for name in results["peers"] if name not in left_out),
-            key=lambda name: ratio(results, cell, name),
-        )
-    )
+    names = (name for name in _names(results) if name not in own.NAMES or name == own.RELAY)
+    found = " · ".join(f"{name} {_times(ratio(results, cell, name))}" for name in names)
     return (
         f"What a gateway's processes take for an event, over `fastchunk.gateway` handing bytes on "
         f"({results['about'][cell]}): {found}. [How, and what each of them loses]"
@@ -241,7 +244,7 @@ def draw(results: Results, run: Path) -> None:
     from benchmarks.plots import drawn
 
     cells = [next(iter(results["cells"])), _REQUESTS]
-    names = [name for name in results["peers"] if name != REFERENCE]
+    names = [name for name in _names(results) if name != REFERENCE]
     with drawn(PLOT, run, 9, 4.2, len(cells)) as all_axes:
         for axes, cell in zip(all_axes, cells, strict=True):
             found = [ratios(results, cell, name) for name in names]
@@ -254,6 +257,7 @@ def draw(results: Results, run: Path) -> None:
                 at = max(value, high) * 1.08
                 axes.text(at, row, _times(value), fontsize=7, verticalalignment="center")
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.axvline(1, color="grey", linewidth=0.8)
             axes.invert_yaxis()
             axes.margins(x=0.15)
