@@ -126,9 +126,7 @@ def test_the_model_is_checked_where_a_gateway_is_to_change_it() -> None:
 
 
 def test_a_refusal_is_shown() -> None:
-    with pytest.raises(
-        ValueError, match=r"it answered 'HTTP/1\.1 404 Not Found \.\.\. no such model'"
-    ):
+    with pytest.raises(ValueError, match=r"it answered .* 404 Not Found .* no such model"):
         _reply(b"no such model", b"HTTP/1.1 404 Not Found\r\n\r\n").check(Load(1, 1, 1, Answer(2)))
 
 
