@@ -283,7 +283,7 @@ def _litellm(place: Place) -> Command:
 # In the order in which they take turns, the control not beside the reference.
 PEERS = (
     _own(own.REFERENCE, "`fastchunk.gateway`, the bytes that come handed on"),
-    _own(own.DIRECT, "the same, each read written where it arrives"),
+    _own(own.DIRECT, "the same, reading as `fastchunk.gateway` does by default"),
     _own(own.RELAY, "`fastchunk.gateway` with an alias for the model, as it comes"),
     _own(own.RELAY_PURE, "the same, without the compiled part", {PURE_VARIABLE: "1"}),
     Peer("nginx", "one worker, no buffering of answers, connections kept", _nginx, _NGINX),

@@ -34,10 +34,11 @@ same package with `FASTCHUNK_PURE=1`, in a process of its own that takes its tur
 others. The garbage collector runs between turns alone, which takes an advantage from fastchunk's \
 Structs.
 
-**Again.** `python -m pip install -e ".[bench]"`, then `python -m benchmarks`, `python -m benchmarks \
---end-to-end` for what is left of it in a gateway with sockets, and `python -m benchmarks \
---gateways` for gateways side by side, once `--gateways --install` has installed them; `--quick` \
-checks every result and times none, `--write` records a run. `FASTCHUNK_STREAMS` names a folder of recorded streams (`*.sse`)."""
+**Again.** `python -m pip install -e ".[bench]"`, then `python -m benchmarks`, `python -m \
+benchmarks --end-to-end` for what is left of it in a gateway with sockets, and `python -m \
+benchmarks --gateways` for gateways side by side, once `--gateways --install` has installed them; \
+`--quick` checks every result and times none, `--write` records a run. `FASTCHUNK_STREAMS` names a \
+folder of recorded streams (`*.sse`)."""
 _STREAMS = """\
 ## Streams
 
