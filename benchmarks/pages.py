@@ -6,7 +6,7 @@ Out: files that say it, or the names of those that say something else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,21 +27,18 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def with_blocks(path: Path, blocks: Mapping[str, str]) -> Page:
-    """Return the page that is `path` with other texts between the two markers of named blocks.
+def with_block(path: Path, name: str, block: str) -> Page:
+    """Return the page that is `path` with another text between a block's two markers.
 
     The markers are `<!-- benchmarks:NAME -->` and `<!-- /benchmarks -->`, on lines of their own.
     Raises `SystemExit` where the file lacks them.
     """
-    text, end = path.read_text("utf-8"), "<!-- /benchmarks -->"
-    for name, block in blocks.items():
-        begin = f"<!-- benchmarks:{name} -->\n"
-        before, opened, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (opened and closed):
-            raise SystemExit(f"{_shown(path)} has no block named benchmarks:{name}")
-        text = f"{before}{begin}{block}\n{end}{after}"
-    return Page(path, text)
+    begin, end = f"<!-- benchmarks:{name} -->\n", "<!-- /benchmarks -->"
+    before, opened, rest = path.read_text("utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (opened and closed):
+        raise SystemExit(f"{_shown(path)} has no block named benchmarks:{name}")
+    return Page(path, f"{before}{begin}{block}\n{end}{after}")
 
 
 def write(pages: Iterable[Page]) -> list[str]:

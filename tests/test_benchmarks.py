@@ -163,14 +163,14 @@ def test_a_table_of_gateways_shows_what_the_control_differs_by() -> None:
 def test_a_block_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("a\n<!-- benchmarks:x -->\nold\n<!-- /benchmarks -->\nb\n", "utf-8")
-    page = pages.with_blocks(path, {"x": "new"})
+    page = pages.with_block(path, "x", "new")
     assert page.text == "a\n<!-- benchmarks:x -->\nnew\n<!-- /benchmarks -->\nb\n"
     assert pages.stale([page]) == ["README.md"]
     assert pages.write([page]) == ["README.md"]
     assert pages.stale([page]) == []
-    assert pages.with_blocks(path, {"x": "new"}) == page
+    assert pages.with_block(path, "x", "new") == page
     with pytest.raises(SystemExit, match=r"README\.md has no block named benchmarks:y"):
-        pages.with_blocks(path, {"y": "new"})
+        pages.with_block(path, "y", "new")
 
 
 def _results(compiled: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import runs
-from benchmarks.pages import ROOT, Page, with_blocks
+from benchmarks.pages import ROOT, Page, with_block
 from benchmarks.runs import Results
 
 from . import chunks, end_to_end, gateways, headline, texts
@@ -39,6 +39,9 @@ benchmarks --end-to-end` for what is left of it in a gateway with sockets, and `
 benchmarks --gateways` for gateways side by side, once `--gateways --install` has installed them; \
 `--quick` checks every result and times none, `--write` records a run. `FASTCHUNK_STREAMS` names a \
 folder of recorded streams (`*.sse`)."""
+_ALL = """\
+[All the numbers](https://github.com/fastchunk/fastchunk/blob/main/docs/benchmarks.md), the \
+unflattering ones too, with the machine, the versions and the spread of each."""
 _STREAMS = """\
 ## Streams
 
@@ -97,10 +100,12 @@ def pages() -> list[Page]:
     )
     return [
         Page(DOCS, "\n\n".join(parts) + "\n"),
-        with_blocks(
-            README, {"headline": headline.block(results), "gateways": gateways.line(others)}
-        ),
+        with_block(README, "headline", _readme(results, others)),
     ]
+
+
+def _readme(library: Results, others: Results) -> str:
+    return f"{headline.block(library)}\n\n{gateways.line(others)} {_ALL}"
 
 
 def draw() -> Iterator[str]:
