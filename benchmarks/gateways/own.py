@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import sys
+from unittest.mock import patch
 
 from benchmarks.end_to_end import gateways
 from benchmarks.words import ALIAS, MODEL
 
-REFERENCE = "fastchunk, pass-through"
-CONTROL = "fastchunk, pass-through, control"
-DIRECT = "fastchunk, pass-through, direct"
+REFERENCE = "ordinary pass-through"
+CONTROL = "ordinary pass-through, control"
+DIRECT = "fastchunk, pass-through"
 RELAY = "fastchunk, changing the model"
 RELAY_PURE = "fastchunk, changing the model, pure"
 NAMES = (REFERENCE, CONTROL, DIRECT, RELAY, RELAY_PURE)
@@ -23,9 +24,25 @@ CHANGING = frozenset({RELAY, RELAY_PURE})
 def _serve(gateway: str, port: int, upstream: str) -> None:
     from fastchunk.gateway import Settings, serve
 
+    if gateway in {REFERENCE, CONTROL}:
+        _take_the_ordinary_way()
     settings = Settings(upstream=upstream, aliases={ALIAS: MODEL})
     relay = None if gateway in CHANGING else gateways.GATEWAYS[gateways.REFERENCE]()
     serve(settings, port=port, relay=relay, log_level="warning")
+
+
+def _take_the_ordinary_way() -> None:
+    """Let the stream's task wait for each read and each write, with all of Starlette between them.
+
+    It is how one writes a gateway on aiohttp and Starlette, and how this one was until 0.2.
+    """
+    from starlette.applications import Starlette
+
+    from fastchunk.gateway import _reading, app
+
+    whole = Starlette.build_middleware_stack
+    patch.object(_reading, "tap", lambda _: None).start()
+    patch.object(app._Application, "build_middleware_stack", whole).start()  # noqa: SLF001
 
 
 if __name__ == "__main__":

@@ -282,8 +282,8 @@ def _litellm(place: Place) -> Command:
 
 # In the order in which they take turns, the control not beside the reference.
 PEERS = (
-    _own(own.REFERENCE, "`fastchunk.gateway`, the bytes that come handed on"),
-    _own(own.DIRECT, "the same, reading as `fastchunk.gateway` does by default"),
+    _own(own.REFERENCE, "`fastchunk.gateway`, with a task that waits for each read and each write"),
+    _own(own.DIRECT, "`fastchunk.gateway` as it comes, the bytes handed on"),
     _own(own.RELAY, "`fastchunk.gateway` with an alias for the model, as it comes"),
     _own(own.RELAY_PURE, "the same, without the compiled part", {PURE_VARIABLE: "1"}),
     Peer("nginx", "one worker, no buffering of answers, connections kept", _nginx, _NGINX),
@@ -291,7 +291,7 @@ PEERS = (
     Peer("Caddy", "`reverse_proxy`, as it comes", _caddy, _CADDY),
     Peer("sglang-router", "one worker's URL, policy `round_robin`", _sglang, _SGLANG),
     Peer("vllm-router", "one worker's URL, policy `round_robin`", _vllm, _VLLM),
-    _own(own.CONTROL, "the pass-through once more"),
+    _own(own.CONTROL, "the reference once more"),
     Peer(
         "TensorZero",
         "the HTTP gateway in its Python package, nothing observed",

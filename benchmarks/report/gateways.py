@@ -26,11 +26,12 @@ What another gateway costs, and what it loses. Each runs in an environment of it
 documentation says, with one worker or process and without access logs where that can be chosen; \
 all run from the beginning to the end, before one upstream, on the loopback interface. In every \
 pass all take their turn at every load, and **a number is the processor time of all of a \
-gateway's processes for an event, over that of our own pass-through in the same pass**: the median \
-over the passes, with the quartiles. The reference is `fastchunk.gateway` with a function that \
-hands on the bytes that came. It runs twice: what the control differs by is what this machine \
-cannot tell apart. Every stream that is timed was checked: all texts are there, in order, with the \
-finish reason and `[DONE]`; what else is gone is said below."""
+gateway's processes for an event, over that of an ordinary pass-through in the same pass**: the \
+median over the passes, with the quartiles. The reference hands on the bytes that came, as one \
+writes it on aiohttp and Starlette: it is `fastchunk.gateway` as it was until 0.2, with a task \
+that waits for each read and each write. It runs twice: what the control differs by is what this \
+machine cannot tell apart. Every stream that is timed was checked: all texts are there, in order, \
+with the finish reason and `[DONE]`; what else is gone is said below."""
 _BIAS = """\
 **Bias.** The authors of fastchunk chose the gateways, the loads and the reference, and set up all \
 of them; nobody tuned the others. They do not do the same: nginx, HAProxy and Caddy know nothing \
@@ -233,8 +234,8 @@ def line(results: Results) -> str:
     names = (name for name in _names(results) if name not in own.NAMES or name == own.RELAY)
     found = " · ".join(f"{name} {_times(ratio(results, cell, name))}" for name in names)
     return (
-        f"What a gateway's processes take for an event, over `fastchunk.gateway` handing bytes on "
-        f"({results['about'][cell]}): {found}. [How, and what each of them loses]"
+        "What a gateway's processes take for an event, over an ordinary pass-through on aiohttp "
+        f"and Starlette ({results['about'][cell]}): {found}. [How, and what each of them loses]"
         f"({_PAGE}#gateways-side-by-side)."
     )
 
