@@ -5,19 +5,30 @@ cdef class Looker:
     """Passes on what a function says of each chunk, and leaves what asks for another decision."""
 
     cdef Reader reader
-    cdef object look, alike, done
+    cdef Alike alike
+    cdef object look, look_alike, done
     cdef Py_ssize_t limit, at
     cdef public bint ready
 
-    def __cinit__(self, Reader reader not None, look, Py_ssize_t limit, alike=None):
+    def __cinit__(
+        self,
+        Reader reader not None,
+        look,
+        Py_ssize_t limit,
+        Alike alike=None,
+        look_alike=None,
+    ):
         """Take what decodes events, and the function that is called with its data and a chunk.
 
         It returns the data if the chunk is to leave as it came, other data to take its place, or
-        None to withhold it; or a pair of whole blocks that go before it and of that. `alike`, if
-        there is one, is given the data first, and returns the same for an event that need not be
-        decoded, or None.
+        None to withhold it; or a pair of whole blocks that go before it and of that.
+
+        If there is `alike`, an event that it recognizes is not decoded: `look_alike` is called with
+        its data, what is known of it, and its text. It returns the same, but None has the event
+        decoded after all.
         """
-        self.reader, self.look, self.limit, self.alike = reader, look, limit, alike
+        self.reader, self.look, self.limit = reader, look, limit
+        self.alike, self.look_alike = alike, look_alike
         self.ready = False
         self.done = b""
 
@@ -66,7 +77,13 @@ cdef class Looker:
                         <const char*>block.data, block.data_end - block.data
                     )
                     self.at = p - base
-                    left = None if self.alike is None else self.alike(event)
+                    left = None
+                    if self.alike is not None and self.alike._find(event):
+                        left = self.look_alike(
+                            event, self.alike._said(self.alike.number)[2], self.alike._text(event)
+                        )
+                        if left is not None:
+                            self.alike._note_found(event)
                     if left is None:
                         chunk = self.reader.read(event)
                         if chunk is None:

@@ -1,12 +1,17 @@
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Alike, Decode, Edit, Look, Made, Path, Value
+from ._scan_py import Decode, Edit, Look, LookAlike, Made, Path, Value
 
 class Table:
     paths: list[Path]
     roles: list[int]
-    def __init__(self, paths: Sequence[Path], roles: Sequence[int] | None = None) -> None: ...
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        roles: Sequence[int] | None = None,
+        text_keys: Collection[str] = (),
+    ) -> None: ...
 
 class Tally:
     chunks: int
@@ -45,10 +50,31 @@ class Reader:
     def forward(self, whole: bytes, begin: int) -> tuple[list[Any], int]: ...
     def read(self, data: bytes) -> Any: ...
 
+class Alike:
+    asks: bool
+    def __init__(
+        self,
+        table: Table,
+        tally: Tally,
+        kinds: Collection[str] = (),
+        passing: Collection[str] = (),
+    ) -> None: ...
+    def find(self, data: bytes) -> tuple[Any, str] | None: ...
+    def note(self, data: bytes) -> None: ...
+    def rewrite(self, data: bytes, text: bytes) -> bytes: ...
+    def learn(
+        self, said: object, tally: Tally, data: bytes, text: str, varying: Collection[str]
+    ) -> None: ...
+
 class Looker:
     ready: bool
     def __init__(
-        self, reader: Reader, look: Look, limit: int, alike: Alike | None = None
+        self,
+        reader: Reader,
+        look: Look,
+        limit: int,
+        alike: Alike | None = None,
+        look_alike: LookAlike | None = None,
     ) -> None: ...
     def feed(self, data: object) -> bytes | None: ...
     def rest(self) -> tuple[bytes, int]: ...

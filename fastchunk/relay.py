@@ -107,12 +107,11 @@ class Relay:
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
-        self._rewriter = Rewriter(rules, dialect) if rules else None
         self._reasoning = _checked_name(reasoning, dialect)
-        self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
+        self._rewriter = Rewriter(rules, dialect, self._seen) if rules else None
+        self._looks = on_chunk is not None or self._rewriter is not None
         self._read: Callable[[bytes], Any] = _leave
-        self._usage_data: bytes | None = None  # what was known of it at the chunk before
         self._taker: Any = self._new_taker(max_event_size)
         self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
@@ -130,8 +129,8 @@ class Relay:
             if self._rewriter is None:
                 look = self._left_of if self._changes else self._look_at
                 return Looker(reader, look, max_event_size)
-            alike = self._look_alike if self._on_chunk is None else None
-            return Looker(reader, self._look, max_event_size, alike)
+            alike = self._rewriter.alike if self._on_chunk is None else None
+            return Looker(reader, self._look, max_event_size, alike, self._look_alike)
         changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
         table = _forwarder_table(dialect.facts, changed, self._strip_usage)
         if table is None or self._reasoning is not None:
@@ -352,23 +351,21 @@ class Relay:
 
     def _look(self, data: bytes, chunk: Any) -> bytes | tuple[bytes, bytes | None] | None:
         """Return what leaves of a chunk that asks for no decision but the text rules'."""
-        usage_data = self._seen.usage_data
-        is_usual = usage_data is self._usage_data
-        self._usage_data = usage_data
-        left = self._left_of(data, chunk, is_usual=is_usual)
+        left = self._left_of(data, chunk, is_usual=True)
         made = self._take_made(b"\n")
         return (made, left) if made else left
 
-    def _look_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
-        """Do the same with an event that need not be decoded; None for any other."""
+    def _look_alike(
+        self, data: bytes, like: Any, text: str
+    ) -> bytes | tuple[bytes, bytes | None] | None:
+        """Do the same with an event that is like one before; None where it is to be decoded."""
         rewriter: Any = self._rewriter
-        left: bytes | None = rewriter.rewrite_alike(data)
+        left: bytes | None = rewriter.rewrite_alike(data, like, text)
         if left is None:
             return None
-        self._seen.chunks += 1
         if self._changes:
             left = self._changed(left, is_readable=True)
-        return (self._take_made(b"\n"), left) if rewriter.made else left
+        return (self._take_made(b"\n"), left) if rewriter.made or left is None else left
 
     def _observed(self, data: bytes, event: str) -> bytes | None:
         """Take note of an event of which nothing was read; return its data as it leaves."""

@@ -30,9 +30,12 @@ from . import _scan_py
 __all__ = [
     "FACT",
     "IN_PLACE",
+    "KIND",
     "LATEST",
     "MAX_PATHS",
     "PLAIN",
+    "TEXT",
+    "Alike",
     "Forwarder",
     "Looker",
     "Path",
@@ -56,11 +59,13 @@ Value = _scan_py.Value
 
 PLAIN, FACT = _scan_py.PLAIN, _scan_py.FACT
 LATEST, IN_PLACE = _scan_py.LATEST, _scan_py.IN_PLACE
+KIND, TEXT = _scan_py.KIND, _scan_py.TEXT
 MAX_PATHS = 32
 """The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
     from ._scan import (
+        Alike,
         Forwarder,
         Looker,
         Reader,
@@ -84,6 +89,7 @@ else:
         with suppress(ImportError):
             from . import _scan as implementation
     compiled = implementation is not _scan_py
+    Alike = implementation.Alike
     Forwarder, Looker = implementation.Forwarder, implementation.Looker
     Reader = implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally

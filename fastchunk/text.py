@@ -189,6 +189,8 @@ class _Step(ABC):
 
     holds: bool = False
     """Whether some of the text is held back."""
+    may_add: bool = False
+    """Whether the end of the text may add to it, although nothing is held."""
     stopped: str | None = None
     """The finish reason, where the rule has ended the choice."""
     moves_to: Channel | None = None
@@ -312,6 +314,8 @@ class _Splitting(_Step):
 
 
 class _UserStep(_Step):
+    may_add = True
+
     def __init__(self, make: Callable[[], TextFilter], channel: Channel) -> None:
         self._make = make
         self._made: TextFilter | None = None
@@ -392,9 +396,14 @@ class Chain:
     def feed(self, channel: Channel, piece: str) -> list[Piece]:
         """Take the next piece of a channel; return what may leave now, in order, none of it empty.
 
-        Where nothing is held and nothing changes, that is the very piece. Where a Stop ends the
-        choice, it is also what the other channels had held; from then on it is nothing.
+        Where a Stop ends the choice, it is also what the other channels had held; from then on it
+        is nothing.
         """
+        pieces = self.alter(channel, piece)
+        return [(channel, piece)] if pieces is None else pieces
+
+    def alter(self, channel: Channel, piece: str) -> list[Piece] | None:
+        """Do the same; None where nothing is held and the piece leaves as it came."""
         if self.stopped is not None or not piece:
             return []
         for number, step in self._steps.get(channel) or self._steps_of(channel):
@@ -404,7 +413,14 @@ class Chain:
                 if not self._send_all(pieces, number, step, leaving):
                     leaving += self.close()
                 return leaving
-        return [(channel, piece)]
+        return None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, and the end of the texts would add nothing."""
+        return not any(
+            step.holds or step.may_add for steps in self._steps.values() for _, step in steps
+        )
 
     def holds(self, channel: Channel) -> bool:
         """Tell whether some of a channel's text is held back, wherever it is to leave."""

@@ -8,16 +8,15 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from .alike import Alike, LookAlike
 from .frame import Tally, cut_named, cut_plain, note_done
 
-__all__ = ["Alike", "Decode", "Look", "Looker", "Reader", "guarded_decoder"]
+__all__ = ["Decode", "Look", "Looker", "Reader", "guarded_decoder"]
 
 Look: TypeAlias = "Callable[[bytes, Any], bytes | tuple[bytes, bytes | None] | None]"
 """Takes data and the chunk that it was decoded to; returns the data if it leaves as it came, other
 data to take its place, or None to withhold it; or a pair of whole blocks that go before it and of
 that."""
-Alike: TypeAlias = "Callable[[bytes], bytes | tuple[bytes, bytes | None] | None]"
-"""Takes an event's data; returns the same for one that need not be decoded, or else None."""
 Decode = TypeVar("Decode", bound=Callable[..., Any])
 
 
@@ -109,13 +108,21 @@ class Reader:
 class Looker:
     """Passes on what a function says of each chunk, and leaves what asks for another decision."""
 
-    def __init__(self, reader: Reader, look: Look, limit: int, alike: Alike | None = None) -> None:
-        """Take what decodes events, and the function; `alike` is given an event's data first."""
+    def __init__(
+        self,
+        reader: Reader,
+        look: Look,
+        limit: int,
+        alike: Alike | None = None,
+        look_alike: LookAlike | None = None,
+    ) -> None:
+        """Take what decodes events, and the function; and that for what `alike` recognizes."""
         self.ready = False
         """Whether a read begins with a block."""
         self._read = reader.read
         self._look = look
         self._alike = alike
+        self._look_alike = look_alike
         self._limit = limit
         self._done = (b"", 0)
 
@@ -138,12 +145,12 @@ class Looker:
 
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
         """Pass events on from `begin` up to one that asks for a decision."""
-        read, look, alike = self._read, self._look, self._alike
+        read, look = self._read, self._look
         parts: list[bytes] = []
         at = kept = begin
         try:
             for data, start, end in cut_named(whole, begin):
-                left = alike(data) if alike else None
+                left = self._left_alike(data)
                 if left is None:
                     chunk = read(data)
                     if chunk is None:
@@ -165,6 +172,16 @@ class Looker:
             return (whole if at - begin == len(whole) else whole[begin:at]), at
         parts.append(whole[kept:at])
         return b"".join(parts), at
+
+    def _left_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
+        """Return what leaves of an event that need not be decoded; None for any other."""
+        alike: Any = self._alike
+        look_alike: Any = self._look_alike
+        found = alike.find(data) if alike else None
+        left: bytes | tuple[bytes, bytes | None] | None = found and look_alike(data, *found)
+        if left is not None:
+            alike.note(data)
+        return left
 
 
 def _is_plain_chunk(chunk: Any) -> bool:

@@ -22,6 +22,7 @@ from fastchunk.dialect import (
     REASONING,
     Dialect,
     Edits,
+    Marks,
     Place,
     Script,
     Text,
@@ -30,7 +31,7 @@ from fastchunk.dialect import (
     texts_below,
 )
 from fastchunk.edit import edit, pointer
-from fastchunk.scan import Tally
+from fastchunk.scan import FACT, KIND, TEXT, Tally
 from fastchunk.text import Channel
 
 __all__ = ["DIALECT"]
@@ -173,6 +174,18 @@ DIALECT: Final = Dialect(
     decode_usage=messages.decode_usage,
     model=("message", "model"),
     script=Script(
+        marks=Marks(
+            messages.Facts,
+            {
+                ("index",): FACT,
+                ("delta", "type"): FACT,
+                ("content_block", "type"): FACT,
+                ("delta", "citation"): KIND,
+                **{("delta", key): TEXT for key in ("text", "thinking", "content")},
+                **{("content_block", key): TEXT for key in ("text", "thinking", "content")},
+            },
+            {("delta", "partial_json"): TEXT, ("content_block", "input"): TEXT},
+        ),
         paths=(
             ("type",),
             ("index",),
