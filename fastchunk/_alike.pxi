@@ -8,6 +8,7 @@ cdef class Alike(Recognizer):
 
     cdef int number  # of what was found last
     cdef Span text, latest
+    cdef int copies  # of the text
     cdef readonly bint asks
     """Whether what was looked for last is worth to be learned."""
 
@@ -30,13 +31,18 @@ cdef class Alike(Recognizer):
         self._note_found(data)
 
     def rewrite(self, bytes data not None, bytes text not None):
-        """Put another text, encoded, in the place of that of the event that was found last."""
+        """Put another text, encoded, in the place of that of the event that was found last.
+
+        None: the event has it more than once.
+        """
         cdef Py_ssize_t begin = self.text.begin - 1, end = self.text.end + 1, kept
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data), length = PyBytes_GET_SIZE(text)
         cdef bytes made
         cdef char* out
         if not 0 <= begin < end <= size:
             raise ValueError("this is not the event that was found last")
+        if self.copies:
+            return None
         kept = size - end
         made = PyBytes_FromStringAndSize(NULL, begin + length + kept)
         out = PyBytes_AS_STRING(made)
@@ -80,7 +86,7 @@ cdef class Alike(Recognizer):
         if self.number < 0:
             self.asks = self.unknown_length > 0
             return False
-        self.text = walk.text
+        self.text, self.copies = walk.text, walk.copies
         self.latest = walk.latest if walk.span_count else Span(0, 0)
         self._remember(&walk, begin, end, self.number)
         return not self._known(self.number).is_left
@@ -91,6 +97,7 @@ cdef class Alike(Recognizer):
         cdef int32_t begin, end
         cdef int i
         self.text = self.latest = Span(0, 0)
+        self.copies = 0
         for i in range(like.text_count):
             # From the quote on, or what an empty text was replaced by would be behind it.
             begin, end = shifted(shifts, old[i].begin - 1) + 1, shifted(shifts, old[i].end)
@@ -101,6 +108,8 @@ cdef class Alike(Recognizer):
                     self.text = Span(begin, end)
                 elif not is_same_text(base, &self.text, base + begin, base + end):
                     return False
+                else:
+                    self.copies += 1
         if like.latest_count:
             self.latest = Span(shifted(shifts, like.latest.begin), shifted(shifts, like.latest.end))
         self.number = like.known

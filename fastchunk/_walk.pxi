@@ -53,9 +53,9 @@ cdef struct Walk:
     Free free[MAX_FREE + 1]
     Span latest
     Within within
-    int32_t text_count
+    int32_t text_count, copies
     Span texts[MAX_TEXTS]  # without their quotes
-    Span text  # the first that is not empty
+    Span text  # the first that is not empty; the others are copies
     const TextKeys* text_keys
     uint8_t signature[MAX_SIGNATURE]
 
@@ -105,6 +105,8 @@ cdef bint note_text(Walk* walk, int32_t slot, At begin, At end) noexcept nogil:
             text[0] = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
         elif not is_same_text(walk.base, text, begin, end):
             return False
+        else:
+            walk.copies += 1
         sign(walk, SAID, slot, begin, begin)
     walk.texts[walk.text_count] = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
     walk.text_count += 1
@@ -359,7 +361,7 @@ cdef At walk_document(Walk* walk, At p) noexcept nogil:
     walk.found = 0
     walk.keeps_root = False
     walk.piece_count = walk.free_count = walk.span_count = walk.signature_length = 0
-    walk.text_count = 0
+    walk.text_count = walk.copies = 0
     walk.text = Span(0, 0)
     walk.within = NO_TEXT
     p = gap(walk, p)

@@ -13,6 +13,7 @@ the last one that had. A text ends with a finish reason or an error: what comes 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -266,12 +267,13 @@ class Rewriter:
 
     def _rewrite_by(self, plan: _Plan, data: bytes, piece: str) -> bytes:
         """Write the text of an event that is like one before."""
+        rewritten: bytes | None = None
         if plan.is_simple:
-            try:
-                return self.alike.rewrite(data, _encode(piece))
-            except UnicodeEncodeError:
-                pass  # `edit` says of what
-        return edit(data, plan.changes | dict.fromkeys(plan.places, piece))
+            with suppress(UnicodeEncodeError):  # `edit` says of what
+                rewritten = self.alike.rewrite(data, _encode(piece))
+        if rewritten is None:
+            return edit(data, plan.changes | dict.fromkeys(plan.places, piece))
+        return rewritten
 
     def _plan(self, data: bytes, to: Channel) -> _Plan | None:
         """Tell how an event's text is written to a channel; None if there is no room for it."""
@@ -292,8 +294,9 @@ class Rewriter:
 
     def _learn(self, data: bytes, event: Any, texts: list[Text], ended: list[Hashable]) -> None:
         """Take note of what an event says, so that those that are alike need not be decoded."""
-        said = Tally()
-        self._dialect.note(self._dialect.decode_facts(data), said)
+        said, dialect = Tally(), self._dialect
+        if dialect.silent is None:  # or else a usual event says nothing of its stream
+            dialect.note(dialect.decode_facts(data), said)
         found = [text for text in texts if text.value]
         like, value, varying = None, "", set()
         if len(found) < 2 and all(map(self._is_marked, texts)):

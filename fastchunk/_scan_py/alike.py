@@ -59,7 +59,7 @@ class Alike:
         self._passing = passing
         self._molds: list[tuple[_Mold, Any]] = []
         self._patience = _PATIENCE
-        self._place = 0, 0
+        self._place: tuple[int, int] | None = None
 
     @property
     def asks(self) -> bool:
@@ -72,7 +72,7 @@ class Alike:
             found = mold.read(data)
             if found is not None:
                 self._patience = _PATIENCE
-                self._place = found[1:]
+                self._place = None if mold.has_copies else found[1:]
                 return said, found[0]
         return None
 
@@ -80,8 +80,13 @@ class Alike:
         """Take note that the event that was found last has been passed on."""
         self._tally.chunks += 1
 
-    def rewrite(self, data: bytes, text: bytes) -> bytes:
-        """Put another text, encoded, in the place of that of the event that was found last."""
+    def rewrite(self, data: bytes, text: bytes) -> bytes | None:
+        """Put another text, encoded, in the place of that of the event that was found last.
+
+        None: the event has it more than once.
+        """
+        if self._place is None:
+            return None
         begin, end = self._place
         return data[:begin] + text + data[end:]
 
@@ -114,7 +119,7 @@ class _Hole(NamedTuple):
 class _Mold:
     """What events that are alike have around their text."""
 
-    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_holes")
+    __slots__ = ("_before", "_begin", "_behind", "_between", "_end", "_holes", "has_copies")
 
     def __init__(self, data: bytes, holes: list[_Hole]) -> None:
         self._begin = holes[0].begin
@@ -123,6 +128,7 @@ class _Mold:
         self._behind = data[holes[-1].end :]
         self._end = -len(self._behind)
         self._holes = [hole.is_text for hole in holes]
+        self.has_copies = sum(self._holes) > 1
 
     def read(self, data: bytes) -> tuple[str, int, int] | None:
         """Return an event's text, and where it begins and ends; None if the event is not alike."""
