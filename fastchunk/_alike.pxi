@@ -11,6 +11,8 @@ cdef class Alike(Recognizer):
     cdef int copies  # of the text
     cdef readonly bint asks
     """Whether what was looked for last is worth to be learned."""
+    cdef public bint passes
+    """Whether events to which nothing is done leave without a question."""
 
     def __cinit__(self, Table table not None, Tally tally not None, kinds=(), passing=()):
         """Take the table of what says something: `KIND` where only the kind of a value does.
@@ -52,15 +54,17 @@ cdef class Alike(Recognizer):
         return made
 
     def learn(self, said, Tally tally not None, bytes data, str text not None, varying):
-        """Learn what an event such as the one that was looked for says; None: it is to be read.
+        """Learn what is to be known of events such as the one that was looked for.
 
-        `tally` is what it says of its stream.
+        `said` is None where they are to be read, and false where nothing is done to them. `tally`
+        is what they say of their stream.
         """
         cdef Known* known = self._learn((tally.indexes, tally.finish_reasons, said))
         self.asks = False
         if known != NULL:
             known.has_reasons, known.has_text = bool(tally.finish_reasons), bool(text)
             known.is_left = said is None
+            known.does_nothing = said is not None and not said
 
     cdef bint _find(self, bytes data):
         cdef At begin = <At>PyBytes_AS_STRING(data), end = begin + PyBytes_GET_SIZE(data)

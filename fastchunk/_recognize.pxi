@@ -144,7 +144,8 @@ cdef class Recognizer:
         known.data, known.length = data, self.unknown_length
         known.hash = hash_of(data, known.length)
         known.is_chunk = True
-        known.is_withheld = known.has_reasons = known.has_text = known.is_left = False
+        known.is_withheld = known.has_reasons = False
+        known.has_text = known.is_left = known.does_nothing = False
         self.unknown_length = -1
         return known
 

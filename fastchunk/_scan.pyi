@@ -1,7 +1,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Decode, Edit, Look, LookAlike, Made, Path, Value
+from ._scan_py import Decode, Edit, Look, LookAlike, Made, Notes, Path, Value
 
 class Table:
     paths: list[Path]
@@ -43,7 +43,7 @@ class Reader:
         decode: Callable[[bytes], Any],
         tally: Tally,
         limit: int,
-        silent: frozenset[type] | None = None,
+        notes: Notes | None = None,
     ) -> None: ...
     def feed(self, data: object) -> list[Any] | None: ...
     def rest(self) -> tuple[list[Any], int]: ...
@@ -52,6 +52,7 @@ class Reader:
 
 class Alike:
     asks: bool
+    passes: bool
     def __init__(
         self,
         table: Table,

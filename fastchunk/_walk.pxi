@@ -375,7 +375,7 @@ cdef struct Known:  # a signature of events that ask for no decision, and what t
     uint8_t* data
     int32_t length
     uint64_t hash
-    bint is_chunk, is_withheld, has_reasons, has_text, is_left
+    bint is_chunk, is_withheld, has_reasons, has_text, is_left, does_nothing
 
 
 cdef uint64_t hash_of(const uint8_t* data, int32_t length) noexcept nogil:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .codec import Data
 from .edit import pointer
-from .scan import Path, Tally, paths_of
+from .scan import Notes, Path, Tally, paths_of
 from .text import Channel
 
 __all__ = [
@@ -142,8 +142,9 @@ class Dialect(NamedTuple):
     model: Path
     """Where an event writes the model's name, if it does."""
     script: Script
-    silent: frozenset[type] | None = None
-    """The types of events that say nothing a stream has to know; None: it is to be looked at."""
+    notes: Notes | None = None
+    """By the type of an event what takes note of what it says of its stream, or None if it says
+    nothing; those of other types ask for a decision. Without notes, events are chunks."""
     is_chunk: Callable[[bytes], bool] = _is_no_chunk
     """Tell whether data is a chunk event although its facts could not be decoded: by default it is
     none, since what is a JSON object has facts."""

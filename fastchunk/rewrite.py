@@ -13,7 +13,6 @@ the last one that had. A text ends with a finish reason or an error: what comes 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -172,7 +171,11 @@ class _Like:
         self.ended = ended
         """The voices whose texts end with such an event."""
         self.plans: dict[Channel, _Plan | None] = {}
-        """By the channel that the text is written to; None where that depends on the event."""
+        """By the channel that the text is written to; None where there is no room for it."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is done to them."""
+        return self.text is not None or bool(self.ended)
 
 
 def _is_within(place: Place, edits: Edits) -> bool:
@@ -267,10 +270,10 @@ class Rewriter:
 
     def _rewrite_by(self, plan: _Plan, data: bytes, piece: str) -> bytes:
         """Write the text of an event that is like one before."""
-        rewritten: bytes | None = None
-        if plan.is_simple:
-            with suppress(UnicodeEncodeError):  # `edit` says of what
-                rewritten = self.alike.rewrite(data, _encode(piece))
+        try:
+            rewritten = self.alike.rewrite(data, _encode(piece)) if plan.is_simple else None
+        except UnicodeEncodeError:
+            rewritten = None  # `edit` says of what
         if rewritten is None:
             return edit(data, plan.changes | dict.fromkeys(plan.places, piece))
         return rewritten
@@ -295,8 +298,10 @@ class Rewriter:
     def _learn(self, data: bytes, event: Any, texts: list[Text], ended: list[Hashable]) -> None:
         """Take note of what an event says, so that those that are alike need not be decoded."""
         said, dialect = Tally(), self._dialect
-        if dialect.silent is None:  # or else a usual event says nothing of its stream
+        if dialect.notes is None:
             dialect.note(dialect.decode_facts(data), said)
+        elif dialect.notes[type(event)] is not None:
+            return  # such an event comes once in a stream
         found = [text for text in texts if text.value]
         like, value, varying = None, "", set()
         if len(found) < 2 and all(map(self._is_marked, texts)):
@@ -403,6 +408,7 @@ class Rewriter:
         assert self._script.stop is not None  # noqa: S101
         edits = self._script.stop(change.event, voice, reason)
         if edits:
+            self.alike.passes = False
             self.stopped[voice] = reason
             change.edits |= edits
         return bool(edits)

@@ -38,6 +38,7 @@ __all__ = [
     "Alike",
     "Forwarder",
     "Looker",
+    "Notes",
     "Path",
     "Reader",
     "Table",
@@ -54,6 +55,7 @@ __all__ = [
     "splice",
 ]
 
+Notes = _scan_py.Notes
 Path = _scan_py.Path
 Value = _scan_py.Value
 

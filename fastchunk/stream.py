@@ -270,7 +270,7 @@ class ChunkStream(Generic[C]):
         self._reader: Reader | None = None
         decode_utf8 = getattr(family, "decode_utf8", None)
         if decode_utf8 is not None:  # the family's chunks say what has to be known of an event
-            self._reader = Reader(decode_utf8, self._seen, max_event_size, dialect.silent)
+            self._reader = Reader(decode_utf8, self._seen, max_event_size, dialect.notes)
         self._taker: Reader | Declining[list[Any]] = self._reader or Declining(list)
         self._intake: Intake[list[Any]] = Intake(self._taker, max_event_size)
         self._take_quickly = self._intake.take

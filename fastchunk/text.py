@@ -218,27 +218,29 @@ class _Replacing(_Step):
         self._held = ""
 
     def feed(self, piece: str) -> list[Piece] | None:
-        held = self.holds
-        if not held:
-            before = self._before
-            if self._search(before + piece, len(before)) is None:
-                if self._looks_back:
-                    self._before = piece[-1]
-                return None
-        text = self._advance(piece, complete=False)
-        if not (held or self.holds) and text == piece:
+        if self.holds:
+            text = self._advance(self._before + self._held + piece, complete=False)
+            return [(self._channel, text)] if text else []
+        before = self._before
+        text = before + piece
+        head = self._search(text, len(before))
+        if head is None:
+            if self._looks_back:
+                self._before = piece[-1]
+            return None
+        text = self._advance(text, complete=False, head=head)
+        if text == piece:
             return None
         return [(self._channel, text)] if text else []
 
     def close(self) -> list[Piece]:
-        text = self._advance("", complete=True)
+        text = self._advance(self._before + self._held, complete=True)
         return [(self._channel, text)] if text else []
 
-    def _advance(self, piece: str, *, complete: bool) -> str:
-        """Return what is decided, its matches replaced; hold the rest."""
-        text = self._before + self._held + piece
+    def _advance(self, text: str, *, complete: bool, head: re.Match[str] | None = None) -> str:
+        """Return what is decided of what follows `before`, its matches replaced; hold the rest."""
         start = len(self._before)
-        begin, end = self._find(text, start, complete)
+        begin, end = self._find(text, start, complete, head)
         decided = text[start:begin]
         if end != UNDECIDED:
             parts = [decided]
@@ -409,6 +411,8 @@ class Chain:
         for number, step in self._steps.get(channel) or self._steps_of(channel):
             pieces = step.feed(piece)
             if pieces is not None:
+                if number == self._last and step.stopped is None:
+                    return pieces
                 leaving: list[Piece] = []
                 if not self._send_all(pieces, number, step, leaving):
                     leaving += self.close()
@@ -424,7 +428,10 @@ class Chain:
 
     def holds(self, channel: Channel) -> bool:
         """Tell whether some of a channel's text is held back, wherever it is to leave."""
-        return self._holds_behind(channel, -1)
+        for number, step in self._steps.get(channel, ()):
+            if step.holds or (step.moves_to and self._holds_behind(step.moves_to, number)):
+                return True
+        return False
 
     def close(self) -> list[Piece]:
         """End the texts; return what was held, the rules applied as at the end of the texts."""
@@ -432,7 +439,7 @@ class Chain:
         for rule in range(len(self._readers)):
             for steps in list(self._steps.values()):
                 for number, step in steps:
-                    if number == rule:
+                    if number == rule and (step.holds or step.may_add):
                         self._send_all(step.close(), rule, step, leaving)
         self._steps.clear()
         return leaving
@@ -482,12 +489,8 @@ class Chain:
                 self._steps[channel] = [step for step in steps if step[0] > number]
 
     def _holds_behind(self, channel: Channel, after: int) -> bool:
-        for number, step in self._steps.get(channel, ()):
-            if number > after and (
-                step.holds or (step.moves_to and self._holds_behind(step.moves_to, number))
-            ):
-                return True
-        return False
+        """Tell whether a rule after one holds some of a channel's text."""
+        return any(step.holds for number, step in self._steps.get(channel, ()) if number > after)
 
 
 class Filter:

@@ -6,7 +6,7 @@ Its modules are divided as the files of the compiled one are.
 from .alike import Alike, LookAlike
 from .forward import Forwarder
 from .frame import DONE, Made, Tally, cut_plain, plain_events
-from .read import Decode, Look, Looker, Reader, guarded_decoder
+from .read import Decode, Look, Looker, Notes, Reader, guarded_decoder
 from .splice import Edit, quick_editor, splice
 from .table import FACT, IN_PLACE, KIND, LATEST, PLAIN, TEXT, Path, Table, Value
 from .walk import Member, has_duplicates, is_plain, list_members, scan, scan_once, skip_gap
@@ -28,6 +28,7 @@ __all__ = [
     "Looker",
     "Made",
     "Member",
+    "Notes",
     "Path",
     "Reader",
     "Table",

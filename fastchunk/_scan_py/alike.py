@@ -54,6 +54,8 @@ class Alike:
         The compiled one takes the table instead: `KIND` where only the kind of a value says
         something. Its texts are those that `TEXT` paths lead to.
         """
+        self.passes = False
+        """Whether events to which nothing is done leave without a question."""
         self._tally = tally
         self._kinds = {_encode(key) for key in kinds}
         self._passing = passing
@@ -93,10 +95,11 @@ class Alike:
     def learn(
         self, said: object, tally: Tally, data: bytes, text: str, varying: Collection[str]
     ) -> None:
-        """Learn what an event says: None: it is to be read.
+        """Learn what is to be known of events such as the one that was looked for.
 
-        `tally` is what it says of its stream. `varying` are keys of which it does not matter what
-        they lead to, if they come once.
+        `said` is None where they are to be read, and false where nothing is done to them. `tally`
+        is what they say of their stream. `varying` are keys of which it does not matter what they
+        lead to, if they come once.
         """
         self._patience -= 1
         if said is None or not text or tally.usage_data is not None or tally.finish_reasons:

@@ -11,7 +11,10 @@ from msgspec import UNSET
 from .alike import Alike, LookAlike
 from .frame import Tally, cut_named, cut_plain, note_done
 
-__all__ = ["Decode", "Look", "Looker", "Reader", "guarded_decoder"]
+__all__ = ["Decode", "Look", "Looker", "Notes", "Reader", "guarded_decoder"]
+
+Notes: TypeAlias = "dict[type, Callable[[Any, Any], None] | None]"
+"""By the type of an event what takes note, in a tally, of what it says of its stream; or None."""
 
 Look: TypeAlias = "Callable[[bytes, Any], bytes | tuple[bytes, bytes | None] | None]"
 """Takes data and the chunk that it was decoded to; returns the data if it leaves as it came, other
@@ -33,18 +36,18 @@ class Reader:
         decode: Callable[[bytes], Any],
         tally: Tally,
         limit: int,
-        silent: frozenset[type] | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """Take a decode function for UTF-8, in which what is absent is `UNSET`.
 
-        `silent` are the types of events that say nothing of their stream; None: it decodes chunks.
+        Events of a type that is not in `notes` ask for a decision. Without it, it decodes chunks.
         """
         self.ready = False
         """Whether a read begins with a block."""
         self._decode = decode
         self._tally = tally
         self._limit = limit
-        self._silent = silent
+        self._notes = notes
         self._done: tuple[list[Any], int] = ([], 0)
 
     def feed(self, data: object) -> list[Any] | None:
@@ -66,6 +69,9 @@ class Reader:
                 self._done = (chunks, at)
                 return None
             chunks.append(chunk)
+            if self._tally.done:
+                self.ready = False
+                return chunks
             at += len(event) + len(ends) + 6
         return chunks
 
@@ -84,6 +90,8 @@ class Reader:
                 return chunks, end if note_done(data, self._tally) else at
             chunks.append(chunk)
             at = end
+            if self._tally.done:
+                break
         return chunks, at
 
     def read(self, data: bytes) -> Any:
@@ -94,15 +102,25 @@ class Reader:
             chunk = self._decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        if self._silent is not None:
-            if type(chunk) not in self._silent:
-                return None
-            self._tally.chunks += 1
-            return chunk
+        if self._notes is not None:
+            return self._noted(chunk, self._notes)
         if not _is_plain_chunk(chunk):
             return None
         self._tally.note(chunk)
         return chunk
+
+    def _noted(self, event: Any, notes: Notes) -> Any:
+        """Take note of what an event says; return it, or None if its type is not known."""
+        if type(event) not in notes:
+            return None
+        note = notes[type(event)]
+        if note is not None:
+            try:
+                note(event, self._tally)
+            except msgspec.DecodeError:
+                return None
+        self._tally.chunks += 1
+        return event
 
 
 class Looker:

@@ -267,11 +267,11 @@ def _make(data: bytes, text: Text, _channel: Channel, value: str) -> tuple[str, 
     return str(responses.decode(data).type), edit(data, changes)
 
 
-_SILENT = frozenset(
+_SILENT = [
     kind
     for kind in get_args(responses.KnownEvent)
     if not issubclass(kind, (responses.LifeCycleEvent, responses.ResponseErrorEvent))
-)
+]
 
 DIALECT: Final = Dialect(
     decode=responses.decode,
@@ -310,7 +310,7 @@ DIALECT: Final = Dialect(
         errors=(("response", "error"),),
         passing=("sequence_number", "obfuscation"),
     ),
-    silent=_SILENT,
+    notes=dict.fromkeys(_SILENT),
 )
 """How a stream of events is read.
 
