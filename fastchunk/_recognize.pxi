@@ -33,8 +33,9 @@ cdef inline Py_ssize_t same_length(At a, At b, Py_ssize_t most) noexcept nogil:
 cdef At compare(const Like* like, At p, At end, Shifts* shifts) noexcept nogil:
     """Pass a block that differs from another in free values alone; NULL if it does not.
 
-    What is not free is the same, byte for byte; each value that is not is passed as what the other
-    one is, a string or a number. So the document is JSON as the other one is, with the same keys.
+    What is not free is the same, byte for byte; what is free is passed as what the other one is, a
+    string, a number or white space. So the document is JSON as the other one is, with the same
+    keys.
     """
     cdef At a = like.data, a_end = a + like.length, q
     cdef const Free* free = &like.free[0]
@@ -56,15 +57,19 @@ cdef At compare(const Like* like, At p, At end, Shifts* shifts) noexcept nogil:
         if free == last or free.begin > at or shifts.count == MAX_SHIFTS:
             return NULL
         p += same - (at - free.begin)
-        if free.is_string:
+        q = p
+        if free.kind == A_STRING:
             q = string(p, end, &escaped)
             if q == NULL:
                 return NULL
             q -= 1
-        else:
+        elif free.kind == A_NUMBER:
             q = number(p)
             if q == NULL:
                 return NULL
+        else:
+            while q[0] == c' ':
+                q += 1
         by += <int32_t>(q - p) - (free.end - free.begin)
         shifts.shift[shifts.count] = Shift(free.end, by)
         shifts.count += 1

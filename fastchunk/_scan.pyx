@@ -35,6 +35,7 @@ cdef enum:
     MAX_FREE = 48  # strings and numbers of an event that may differ in the next one
     MAX_SHIFTS = 12  # of which so many do
     MAX_SIGNATURE = 512
+    MAX_KEYS = 48  # of an object in which no key may come twice
     MAX_TEXTS = 8  # strings that are the text of an event
     MAX_TEXT_KEYS = 8
     MAX_SHARED = 256  # signatures that the forwarders of a table share

@@ -30,9 +30,12 @@ cdef struct Piece:  # a part of the document, and what happens to it
     int32_t begin, end, slot
     Action action
 
+cdef enum FreeKind:
+    A_NUMBER, A_STRING, A_GAP
+
 cdef struct Free:
     int32_t begin, end
-    bint is_string
+    FreeKind kind
 
 cdef struct TextKeys:  # of the objects that a text's value may consist of
     int count
@@ -46,6 +49,7 @@ cdef struct Walk:
     bint one_line  # whether a line end is no white space
     bint reporting  # whether each path that is found makes a piece
     bint noting  # whether the free values are to be noted
+    bint comparing  # whether no key of any object may come twice
     uint64_t found  # the paths that were found, as bits
     bint keeps_root  # whether a member of the root stays
     int32_t piece_count, free_count, span_count, signature_length
@@ -85,10 +89,10 @@ cdef inline void sign(Walk* walk, Tag tag, int32_t slot, At begin, At end) noexc
     walk.signature_length = n + 3 + length
 
 
-cdef inline void note_free(Walk* walk, At begin, At end, bint is_string) noexcept nogil:
+cdef inline void note_free(Walk* walk, At begin, At end, FreeKind kind) noexcept nogil:
     if walk.noting and walk.free_count <= MAX_FREE:
         walk.free[walk.free_count] = Free(
-            <int32_t>(begin - walk.base), <int32_t>(end - walk.base), is_string
+            <int32_t>(begin - walk.base), <int32_t>(end - walk.base), kind
         )
         walk.free_count += 1
 
@@ -110,7 +114,7 @@ cdef bint note_text(Walk* walk, int32_t slot, At begin, At end) noexcept nogil:
         sign(walk, SAID, slot, begin, begin)
     walk.texts[walk.text_count] = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
     walk.text_count += 1
-    note_free(walk, begin, end, True)
+    note_free(walk, begin, end, A_STRING)
     return True
 
 
@@ -216,12 +220,34 @@ cdef bint mark(
     return True
 
 
+cdef struct Keys:  # of one object
+    int count
+    At begin[MAX_KEYS]
+    int32_t length[MAX_KEYS]
+
+
+cdef bint add_key(Keys* keys, At begin, At end) noexcept nogil:
+    """Add a key; False if it is there already, or if there are too many."""
+    cdef int32_t length = <int32_t>(end - begin)
+    cdef int i
+    if keys.count == MAX_KEYS:
+        return False
+    for i in range(keys.count):
+        if keys.length[i] == length and memcmp(keys.begin[i], begin, length) == 0:
+            return False
+    keys.begin[keys.count], keys.length[keys.count] = begin, length
+    keys.count += 1
+    return True
+
+
 cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
     """Pass an object, from behind its brace."""
     cdef uint64_t seen = 0, bit
     cdef bint escaped, kept = False
     cdef int child
     cdef At segment = p, key, begin, after
+    cdef Keys keys
+    keys.count = 0
     p = gap(walk, p)
     if p[0] == c'}':
         return p + 1
@@ -234,6 +260,8 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
         if p == NULL:
             return NULL
         child = -1
+        if walk.comparing and (escaped or not add_key(&keys, key, p - 1)):
+            return NULL
         if walk.within != NO_TEXT:
             sign(walk, NAME, 0, key, p - 1)
             walk.within = IN_TEXT if is_text_key(walk.text_keys, key, p - 1) else BESIDE_TEXT
@@ -267,6 +295,8 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
         return NULL
     if node == 0:
         walk.keeps_root = kept
+        if after > p:  # what hides a text's length; where there is none, a piece may end there
+            note_free(walk, p, after, A_GAP)
     return after + 1
 
 
@@ -326,7 +356,7 @@ cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
                 if not note_text(walk, slot, begin + 1, p - 1):
                     return NULL
             elif walk.within == NO_TEXT and is_free:
-                note_free(walk, begin + 1, p - 1, True)
+                note_free(walk, begin + 1, p - 1, A_STRING)
     elif first == c'{' or first == c'[':
         if depth == 0:
             return NULL
@@ -343,7 +373,7 @@ cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
     else:
         p = number(p)
         if p != NULL and walk.within == NO_TEXT and is_free:
-            note_free(walk, begin, p, False)
+            note_free(walk, begin, p, A_NUMBER)
     if p == NULL:
         return NULL
     walk.noting = noting
@@ -574,7 +604,7 @@ cdef inline void begin_walk(
 ) noexcept nogil:
     walk.base, walk.end = base, end
     walk.nodes, walk.changes, walk.text_keys = table.nodes, changes, &table.text_keys
-    walk.one_line = walk.reporting = walk.noting = False
+    walk.one_line = walk.reporting = walk.noting = walk.comparing = False
 
 
 def scan(bytes data not None, Table table not None):
@@ -594,17 +624,26 @@ def scan(bytes data not None, Table table not None):
     ]
 
 
-def is_plain(bytes data not None, Table table not None):
-    """Tell whether each key that leads to a table's paths comes once, with no escape in any key."""
+def is_plain(bytes data not None, Table table=None):
+    """Tell whether each key that leads to a table's paths comes once, with no escape in any key.
+
+    Without a table, that holds for each key of every object.
+    """
     cdef Walk walk
     cdef Change staying[MAX_PATHS]
     cdef At base = <At>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if table is None:
+        table = NO_PATHS
     if size > 0x7FFFFFFF or table.nodes == NULL:
         return False
     memset(staying, 0, sizeof(staying))
     begin_walk(&walk, table, staying, base, base + size)
+    walk.comparing = table is NO_PATHS
     return walk_document(&walk, base) != NULL
+
+
+cdef Table NO_PATHS = Table([])
 
 
 def splice(bytes data not None, Table table not None, values not None):

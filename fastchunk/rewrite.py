@@ -357,7 +357,8 @@ class Rewriter:
         try:
             texts = self._script.texts(event, self._rules.reads_arguments)
             found = {pointer(text.place): text.value for text in texts if text.value}
-            if len(found) < len(texts) or not is_plain(data, self._table):
+            has_parts = len(found) < len(texts)
+            if not is_plain(data, None if has_parts else self._table):
                 # One client may read the first of two members of one name, another the last.
                 data = without_duplicates(data)
                 # If it can be edited at all is to be known before a rule has read it.

@@ -403,10 +403,11 @@ def iter_chunks(
     iterable raises.
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
+    take, seen = stream.take, stream._seen  # noqa: SLF001 - a property costs a call for each read
     for data in iterable:
-        items = stream.take(data)
+        items = take(data)
         yield from _raising(items) if stream.faulty else items
-        if stream.done:
+        if seen.done:
             return
     yield from _raising(stream.end())
 
