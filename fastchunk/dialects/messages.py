@@ -53,16 +53,16 @@ def _note(facts: messages.Facts, tally: Tally) -> bool:
 
 def _note_start(event: Any, tally: Tally) -> None:
     """Take note of what a message begins with: an event's, or its facts'."""
-    tally.indexes.add(0)
     _note_usage(getattr(event.message, "usage", None), tally)
+    tally.indexes.add(0)
 
 
 def _note_end(event: Any, tally: Tally) -> None:
+    _note_usage(event.usage, tally)  # which comes first, as it may raise
     reason = getattr(event.delta, "stop_reason", None)
     if isinstance(reason, str):
         tally.indexes.add(0)
         tally.finish_reasons[0] = reason
-    _note_usage(event.usage, tally)
 
 
 def _note_stop(_event: Any, tally: Tally) -> None:
