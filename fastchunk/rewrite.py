@@ -233,21 +233,25 @@ class Rewriter:
 
     def rewrite_alike(self, data: bytes, like: _Like, value: str) -> bytes | None:
         """Do the same with an event that is like one before; None where it is to be decoded."""
-        chains = self._chains
-        if self.stopped:
+        if self.stopped or (like.ended and not self._end_idle(like.ended)):
             return None
-        for voice in like.ended:
-            if voice in chains and not chains[voice].is_idle:
-                return None
-        for voice in like.ended:
-            chains.pop(voice, None)
         text = like.text
         if text is not None and value:
-            chain = chains.get(text.voice) or self._start(text, data)
+            chain = self._chains.get(text.voice) or self._start(text, data)
             pieces = chain.alter(text.channel, value)
             if pieces is not None:
                 return self._rewrite_alike(data, like, value, pieces)
         return data
+
+    def _end_idle(self, voices: list[Hashable]) -> bool:
+        """End voices of which nothing is held; do nothing if there is another one among them."""
+        chains = self._chains
+        ended = [voice for voice in voices if voice in chains]
+        if not all(chains[voice].is_idle for voice in ended):
+            return False
+        for voice in ended:
+            del chains[voice], self._held[voice]
+        return True
 
     def _rewrite_alike(self, data: bytes, like: _Like, value: str, pieces: list[Piece]) -> bytes:
         """Write what leaves of the text of an event that is like one before."""

@@ -398,8 +398,8 @@ class Chain:
     def feed(self, channel: Channel, piece: str) -> list[Piece]:
         """Take the next piece of a channel; return what may leave now, in order, none of it empty.
 
-        Where a Stop ends the choice, it is also what the other channels had held; from then on it
-        is nothing.
+        Where nothing is held and nothing changes, that is the very piece. Where a Stop ends the
+        choice, it is also what the other channels had held; from then on it is nothing.
         """
         pieces = self.alter(channel, piece)
         return [(channel, piece)] if pieces is None else pieces
