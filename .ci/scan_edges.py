@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from types import SimpleNamespace
+from typing import Any
 
 from msgspec.json import encode
 
@@ -46,6 +48,7 @@ FRAGMENTS = [
 ]
 
 
+PLAN: Any = SimpleNamespace(is_simple=True)
 EDIT = _scan.quick_editor(lambda _: SET, encode, ..., lambda data, _: data)
 
 
@@ -104,7 +107,7 @@ def put_alike(documents: list[bytes]) -> None:
         if found is not None:
             alike.note(data)
             if found[1]:
-                alike.rewrite(data, b'"x"')
+                alike.rewrite(data, b'"x"', PLAN)
         elif alike.asks:
             alike.learn("said", _scan.Tally(), data, "x", ())
 

@@ -11,6 +11,8 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 from msgspec.json import encode
 
@@ -33,6 +35,7 @@ SET = _scan.Table([("model",), ("usage",), ("n",)])
 BROKEN = [document[:-3] for document in DOCUMENTS]
 READS = [b"data: " + b"\n\ndata: ".join(DOCUMENTS[n : n + 4]) + b"\n\n" for n in range(60)]
 DECODE = _scan.guarded_decoder(wire.decode_utf8, wire.decode)
+PLAN: Any = SimpleNamespace(is_simple=True)
 EDIT = _scan.quick_editor(lambda _: SET, encode, ..., lambda data, _: data)
 LOOKERS = [
     _scan.Looker(_scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20), answer, 1 << 20)
@@ -96,7 +99,7 @@ def recognize(n: int) -> None:
     if alike.find(data) is None:
         alike.learn("said" if n & 8 else None, SAID, data, "some words of text", ())
     else:
-        alike.rewrite(data, b'"another"')
+        alike.rewrite(data, b'"another"', PLAN)
         alike.note(data)
     ALIKE_LOOKER.ready = True
     if ALIKE_LOOKER.feed(READS[n % 60]) is None:

@@ -6,6 +6,8 @@ decode_text = Decoder(str).decode
 cdef class Alike(Recognizer):
     """Recognizes events that say the same as one that was read, but for their text."""
 
+    only_texts = False
+    """Whether events without a text are never recognized."""
     cdef int number  # of what was found last
     cdef Span text, latest
     cdef int copies  # of the text
@@ -32,10 +34,10 @@ cdef class Alike(Recognizer):
         """Take note that the event that was found last has been passed on."""
         self._note_found(data)
 
-    def rewrite(self, bytes data not None, bytes text not None):
-        """Put another text, encoded, in the place of that of the event that was found last.
+    def rewrite(self, bytes data not None, bytes text not None, plan):
+        """Put another text, encoded, into the event that was found last, as a plan says.
 
-        None: the event has it more than once.
+        None where it is to be edited.
         """
         cdef Py_ssize_t begin = self.text.begin - 1, end = self.text.end + 1, kept
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data), length = PyBytes_GET_SIZE(text)
@@ -43,7 +45,7 @@ cdef class Alike(Recognizer):
         cdef char* out
         if not 0 <= begin < end <= size:
             raise ValueError("this is not the event that was found last")
-        if self.copies:
+        if self.copies or not plan.is_simple:
             return None
         kept = size - end
         made = PyBytes_FromStringAndSize(NULL, begin + length + kept)

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Decode, Edit, Look, LookAlike, Made, Notes, Path, Value
+from ._scan_py import Decode, Edit, Look, LookAlike, Made, Notes, Path, Plan, Value
 
 class Table:
     paths: list[Path]
@@ -51,6 +51,7 @@ class Reader:
     def read(self, data: bytes) -> Any: ...
 
 class Alike:
+    only_texts: bool
     asks: bool
     passes: bool
     def __init__(
@@ -62,7 +63,7 @@ class Alike:
     ) -> None: ...
     def find(self, data: bytes) -> tuple[Any, str] | None: ...
     def note(self, data: bytes) -> None: ...
-    def rewrite(self, data: bytes, text: bytes) -> bytes | None: ...
+    def rewrite(self, data: bytes, text: bytes, plan: Plan) -> bytes | None: ...
     def learn(
         self, said: object, tally: Tally, data: bytes, text: str, varying: Collection[str]
     ) -> None: ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -149,15 +149,21 @@ class _Change:
         return None
 
 
-class _Plan(NamedTuple):
+class _Plan:
     """What becomes of an event where its text is written anew."""
 
-    changes: dict[str, Any]
-    """What changes whatever the text, by pointers."""
-    places: list[str]
-    """Where the text is written."""
-    is_simple: bool
-    """Whether nothing is changed but the one text."""
+    __slots__ = ("_changes", "_places", "is_simple")
+
+    def __init__(self, changes: dict[str, Any]) -> None:
+        """Take the changes by pointers; the text goes where the mark is."""
+        self._changes = changes
+        self._places = [place for place, value in changes.items() if value == _MARK]
+        self.is_simple = len(changes) == 1
+        """Whether nothing is changed but the one text."""
+
+    def edit(self, data: bytes, text: str) -> bytes:
+        """Write a text into an event."""
+        return edit(data, self._changes | dict.fromkeys(self._places, text))
 
 
 class _Like:
@@ -192,8 +198,8 @@ class Rewriter:
         self.stopped: dict[Any, str] = {}
         """The voices that a rule has stopped, each with its reason."""
         self._rules = rules
-        self._dialect = dialect
         self._decode = dialect.decode
+        self._notes = dialect.notes
         self._script = script = dialect.script
         self._table = _table_of(script.paths)
         marked = _marked(script.marks, rules.reads_arguments)
@@ -216,7 +222,8 @@ class Rewriter:
         read, listed = self._read(data, event)
         texts = [text for text in listed if text.value]
         ended = script.ended(event)
-        if is_usual and read is data and self.alike.asks:
+        alike = self.alike
+        if is_usual and read is data and alike.asks and (texts or not alike.only_texts):
             self._learn(data, event, listed, ended)
         change = _Change(script, read, event, texts)
         if self.stopped and script.silence is not None:
@@ -275,12 +282,10 @@ class Rewriter:
     def _rewrite_by(self, plan: _Plan, data: bytes, piece: str) -> bytes:
         """Write the text of an event that is like one before."""
         try:
-            rewritten = self.alike.rewrite(data, _encode(piece)) if plan.is_simple else None
+            rewritten = self.alike.rewrite(data, _encode(piece), plan)
         except UnicodeEncodeError:
             rewritten = None  # `edit` says of what
-        if rewritten is None:
-            return edit(data, plan.changes | dict.fromkeys(plan.places, piece))
-        return rewritten
+        return plan.edit(data, piece) if rewritten is None else rewritten
 
     def _plan(self, data: bytes, to: Channel) -> _Plan | None:
         """Tell how an event's text is written to a channel; None if there is no room for it."""
@@ -289,9 +294,7 @@ class Rewriter:
         change.write(text, "")
         if not change.add(text.voice, to, _MARK):
             return None
-        changes = change.list_changes()
-        places = [place for place, value in changes.items() if value == _MARK]
-        return _Plan(changes, places, len(changes) == 1)
+        return _Plan(change.list_changes())
 
     def _change_of(self, data: bytes) -> _Change:
         """Begin to change an event that is like one before."""
@@ -301,10 +304,10 @@ class Rewriter:
 
     def _learn(self, data: bytes, event: Any, texts: list[Text], ended: list[Hashable]) -> None:
         """Take note of what an event says, so that those that are alike need not be decoded."""
-        said, dialect = Tally(), self._dialect
-        if dialect.notes is None:
-            dialect.note(dialect.decode_facts(data), said)
-        elif dialect.notes[type(event)] is not None:
+        said = Tally()
+        if self._notes is None:
+            said.note(event)
+        elif self._notes[type(event)] is not None:
             return  # such an event comes once in a stream
         found = [text for text in texts if text.value]
         like, value, varying = None, "", set()

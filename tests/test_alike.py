@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from fastchunk import InvalidChunk, Relay, completions, messages, relay, responses, wire
+from fastchunk import DROP, InvalidChunk, Relay, completions, messages, relay, responses, wire
+from fastchunk.edit import edit
 from fastchunk.rewrite import Rewriter
 from fastchunk.scan import FACT, KIND, LATEST, TEXT
 from fastchunk.text import Replace, Rule, Split, Stop
@@ -28,6 +29,19 @@ PATHS = {
     ("usage",): LATEST,
 }
 BASE = {"kind": "a", "text": "one", "padding": "x", "n": 1}
+
+
+class Plan:
+    """Drops a copy, if there is one, and writes the text."""
+
+    def __init__(self, *, is_simple: bool) -> None:
+        self.is_simple = is_simple
+
+    def edit(self, data: bytes, text: str) -> bytes:
+        return edit(data, {"text": text} if self.is_simple else {"text": text, "copy": DROP})
+
+
+SIMPLE, DROPPING = Plan(is_simple=True), Plan(is_simple=False)
 
 
 def alike_of(module: ModuleType) -> tuple[Any, Any]:
@@ -61,7 +75,7 @@ def test_an_event_with_another_text_is_recognized(module: ModuleType, text: str)
         assert found == ("said", text)
         alike.note(data)
         assert (tally.chunks, tally.others) == (1, 0)
-        assert json.loads(alike.rewrite(data, b'"new"')) == json.loads(
+        assert json.loads(alike.rewrite(data, b'"new"', SIMPLE)) == json.loads(
             written(text="new", padding="yy")
         )
     else:
@@ -86,7 +100,7 @@ def test_a_copy_of_the_text_has_to_be_one(module: ModuleType) -> None:
     alike, _ = learned(module, copy="one")
     data = written(text="two", copy="two")
     assert alike.find(data) == ("said", "two")
-    assert alike.rewrite(data, b'"new"') is None
+    assert alike.rewrite(data, b'"new"', SIMPLE) is None
     assert alike.find(written(text="two", copy="three")) is None
     assert alike.find(written(text="two", copy="")) is None
 
@@ -154,7 +168,7 @@ def test_the_compiled_scanner_checks_its_arguments(module: ModuleType) -> None:
     alike, _ = learned(module)
     assert alike.find(written(text="a longer one")) is not None
     with pytest.raises(ValueError, match="found last"):
-        alike.rewrite(b"{}", b'"new"')
+        alike.rewrite(b"{}", b'"new"', SIMPLE)
 
 
 # --- in a relay ---------------------------------------------------------------------------------

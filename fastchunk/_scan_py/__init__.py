@@ -3,7 +3,7 @@
 Its modules are divided as the files of the compiled one are.
 """
 
-from .alike import Alike, LookAlike
+from .alike import Alike, LookAlike, Plan
 from .forward import Forwarder
 from .frame import DONE, Made, Tally, cut_plain, plain_events
 from .read import Decode, Look, Looker, Notes, Reader, guarded_decoder
@@ -30,6 +30,7 @@ __all__ = [
     "Member",
     "Notes",
     "Path",
+    "Plan",
     "Reader",
     "Table",
     "Tally",

@@ -164,16 +164,24 @@ class Looker:
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
         """Pass events on from `begin` up to one that asks for a decision."""
         read, look = self._read, self._look
+        alike: Any = self._alike
+        look_alike: Any = self._look_alike
         parts: list[bytes] = []
         at = kept = begin
         try:
             for data, start, end in cut_named(whole, begin):
-                left = self._left_alike(data)
+                left = None
+                found = alike.find(data) if alike else None
+                if found is not None:
+                    said, text = found
+                    left = look_alike(data, said, text)
                 if left is None:
                     chunk = read(data)
                     if chunk is None:
                         break
                     left = look(data, chunk)
+                else:
+                    alike.note(data)
                 if left is not data:
                     parts.append(whole[kept:at])
                     if isinstance(left, tuple):
@@ -190,16 +198,6 @@ class Looker:
             return (whole if at - begin == len(whole) else whole[begin:at]), at
         parts.append(whole[kept:at])
         return b"".join(parts), at
-
-    def _left_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
-        """Return what leaves of an event that need not be decoded; None for any other."""
-        alike: Any = self._alike
-        look_alike: Any = self._look_alike
-        found = alike.find(data) if alike else None
-        left: bytes | tuple[bytes, bytes | None] | None = found and look_alike(data, *found)
-        if left is not None:
-            alike.note(data)
-        return left
 
 
 def _is_plain_chunk(chunk: Any) -> bool:
