@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from types import SimpleNamespace
+from typing import Any
 
 from msgspec.json import encode
 
@@ -27,6 +29,7 @@ PATHS: list[tuple[str | None, ...]] = [
 TABLE = _scan.Table(PATHS)
 SET = _scan.Table([("model",), ("usage",), ("n",)])
 ROLES = [0, 2, 1, 1, 1, 1, 0, 0]
+MARKS = [4, 2, 1, 1, 1, 1, 5, 5]
 CHANGES = [b'"alias"', None, ..., ..., ..., ..., ..., ...]
 DOCUMENTS = [
     b'{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"a \\u00e9\\ud83d\\ude00"},'
@@ -45,6 +48,7 @@ FRAGMENTS = [
 ]
 
 
+PLAN: Any = SimpleNamespace(is_simple=True)
 EDIT = _scan.quick_editor(lambda _: SET, encode, ..., lambda data, _: data)
 
 
@@ -55,6 +59,7 @@ def put_document(data: bytes) -> None:
     _scan.splice(data, TABLE, CHANGES)
     assert _scan.splice(data, TABLE, [...] * len(PATHS)) in (data, None)
     _scan.is_plain(data, TABLE)
+    _scan.is_plain(data)
     EDIT(data, {"model": "alias", "usage": ..., "n": 1})
     _scan.guarded_decoder(len, len)(data)
 
@@ -94,6 +99,19 @@ def put_read_to_decode(data: bytes, rng: random.Random) -> None:
     assert at <= len(data)
 
 
+def put_alike(documents: list[bytes]) -> None:
+    """Recognize documents, learn those that are new, and write their texts anew."""
+    alike = _scan.Alike(_scan.Table(PATHS, MARKS, ["text", "content"]), _scan.Tally())
+    for data in documents:
+        found = alike.find(data)
+        if found is not None:
+            alike.note(data)
+            if found[1]:
+                alike.rewrite(data, b'"x"', PLAN)
+        elif alike.asks:
+            alike.learn("said", _scan.Tally(), data, "x", ())
+
+
 def mutate(data: bytes, rng: random.Random) -> bytes:
     """Change a few places."""
     for _ in range(rng.randint(0, 3)):
@@ -116,6 +134,8 @@ def main() -> None:
     while time.monotonic() < end:
         cases += 1
         put_document(mutate(rng.choice(DOCUMENTS), rng))
+        alike = rng.choice(DOCUMENTS)
+        put_alike([alike, alike, *(mutate(alike, rng) for _ in range(4))])
         line_end = rng.choice([b"\n", b"\n", b"\r\n"])
         events = [rng.choice(DOCUMENTS)] * 3 + [mutate(rng.choice(DOCUMENTS), rng)]
         read = b"".join(b"data: " + event + 2 * line_end for event in events)

@@ -11,6 +11,8 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
 from msgspec.json import encode
 
@@ -33,6 +35,7 @@ SET = _scan.Table([("model",), ("usage",), ("n",)])
 BROKEN = [document[:-3] for document in DOCUMENTS]
 READS = [b"data: " + b"\n\ndata: ".join(DOCUMENTS[n : n + 4]) + b"\n\n" for n in range(60)]
 DECODE = _scan.guarded_decoder(wire.decode_utf8, wire.decode)
+PLAN: Any = SimpleNamespace(is_simple=True)
 EDIT = _scan.quick_editor(lambda _: SET, encode, ..., lambda data, _: data)
 LOOKERS = [
     _scan.Looker(_scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20), answer, 1 << 20)
@@ -43,6 +46,21 @@ LOOKERS = [
         lambda *_: (b": c\n", b"{}"),
     )
 ]
+MARKS = _scan.Table(
+    [("model",), ("choices", None, "delta", "content"), ("n",)], [1, 5, 4], ["text"]
+)
+MARKED = [
+    document.replace(b'"choices"', b'"n":%d,"choices"' % n) for n, document in enumerate(DOCUMENTS)
+]
+SAID = _scan.Tally()
+ALIKE = _scan.Alike(MARKS, _scan.Tally())
+ALIKE_LOOKER = _scan.Looker(
+    _scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20),
+    lambda data, _: data,
+    1 << 20,
+    ALIKE,
+    lambda data, _, text: data if text else None,
+)
 READER = _scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20)
 DECODE = _scan.guarded_decoder(wire.decode_utf8, len)
 FORWARDER = _scan.Forwarder(TABLE, CHANGES, _scan.Tally(), 1 << 20)
@@ -72,6 +90,20 @@ def look(n: int) -> None:
     looker.ready = True
     if looker.feed(READS[n % 60][: None if n & 4 else -5]) is None:
         looker.rest()
+
+
+def recognize(n: int) -> None:
+    """Recognize events, learn some anew, and put another text into them."""
+    alike = ALIKE if n & 7 else _scan.Alike(MARKS, _scan.Tally())
+    data = MARKED[n & 63]
+    if alike.find(data) is None:
+        alike.learn("said" if n & 8 else None, SAID, data, "some words of text", ())
+    else:
+        alike.rewrite(data, b'"another"', PLAN)
+        alike.note(data)
+    ALIKE_LOOKER.ready = True
+    if ALIKE_LOOKER.feed(READS[n % 60]) is None:
+        ALIKE_LOOKER.rest()
 
 
 def feed(n: int) -> None:
@@ -106,7 +138,8 @@ WORK: dict[str, tuple[int, Callable[[int], object]]] = {
     "splice": (CALLS, lambda n: _scan.splice(DOCUMENTS[n & 63], TABLE, CHANGES)),
     "splice, no": (CALLS, lambda n: _scan.splice(BROKEN[n & 63], TABLE, CHANGES)),
     "edit": (CALLS, lambda n: EDIT(DOCUMENTS[n & 63], {"model": n, "usage": ..., "n": 1})),
-    "is_plain": (CALLS, lambda n: _scan.is_plain(DOCUMENTS[n & 63], TABLE)),
+    "is_plain": (CALLS, lambda n: _scan.is_plain(DOCUMENTS[n & 63], TABLE if n & 1 else None)),
+    "recognize": (CALLS // 4, recognize),
     "look": (CALLS // 4, look),
     "guarded_decoder": (CALLS, lambda n: DECODE(DOCUMENTS[n & 63])),
     "cut_plain": (CALLS, lambda n: _scan.cut_plain(READS[n % 60])),

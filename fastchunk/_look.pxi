@@ -1,23 +1,36 @@
 # A read of whole server-sent events, each decoded and shown to somebody who may change it.
 
+cdef object NOT_TAKEN = object()
+
 
 cdef class Looker:
     """Passes on what a function says of each chunk, and leaves what asks for another decision."""
 
     cdef Reader reader
-    cdef object look, alike, done
+    cdef Alike alike
+    cdef object look, look_alike, done
     cdef Py_ssize_t limit, at
     cdef public bint ready
 
-    def __cinit__(self, Reader reader not None, look, Py_ssize_t limit, alike=None):
+    def __cinit__(
+        self,
+        Reader reader not None,
+        look,
+        Py_ssize_t limit,
+        Alike alike=None,
+        look_alike=None,
+    ):
         """Take what decodes events, and the function that is called with its data and a chunk.
 
         It returns the data if the chunk is to leave as it came, other data to take its place, or
-        None to withhold it; or a pair of whole blocks that go before it and of that. `alike`, if
-        there is one, is given the data first, and returns the same for an event that need not be
-        decoded, or None.
+        None to withhold it; or a pair of whole blocks that go before it and of that.
+
+        If there is `alike`, an event that it recognizes is not decoded: `look_alike` is called with
+        its data, what is known of it, and its text. It returns the same, but None has the event
+        decoded after all.
         """
-        self.reader, self.look, self.limit, self.alike = reader, look, limit, alike
+        self.reader, self.look, self.limit = reader, look, limit
+        self.alike, self.look_alike = alike, look_alike
         self.ready = False
         self.done = b""
 
@@ -49,12 +62,12 @@ cdef class Looker:
         return out, at
 
     cdef object _forward(self, bytes data, Py_ssize_t begin):
-        cdef At base = <At>PyBytes_AS_STRING(data), p = base + begin
+        cdef At base = <At>PyBytes_AS_STRING(data), p = base + begin, kept = p
         cdef At end = base + PyBytes_GET_SIZE(data)
-        cdef Py_ssize_t kept = begin  # from where on nothing has been written yet
         cdef Block block
-        cdef list parts = []
+        cdef Buffer out = Buffer(NULL, 0, 0)
         cdef bytes event
+        cdef bint changed = False
         try:
             while p < end and cut_block(p, end, &block) and block.next - p <= self.limit:
                 if block.data != NULL:
@@ -65,30 +78,53 @@ cdef class Looker:
                     event = PyBytes_FromStringAndSize(
                         <const char*>block.data, block.data_end - block.data
                     )
-                    self.at = p - base
-                    left = None if self.alike is None else self.alike(event)
-                    if left is None:
-                        chunk = self.reader.read(event)
-                        if chunk is None:
-                            break
-                        left = self.look(event, chunk)
+                    left = self._left_of(event)
+                    if left is NOT_TAKEN:
+                        break
                     if left is not event:
-                        parts.append(data[kept : p - base])
+                        changed = True
+                        self._append(&out, kept, p - kept)
+                        kept = p
                         if type(left) is tuple:
                             before, left = <tuple>left
-                            parts.append(before)
-                        kept = block.next - base
+                            self._append_bytes(&out, before)
                         if left is not None:
-                            parts.append(data[p - base : block.data - base])
-                            parts.append(left)
-                            parts.append(data[block.data_end - base : kept])
+                            self._append(&out, p, block.data - p)
+                            self._append_bytes(&out, left)
+                            self._append(&out, block.data_end, block.next - block.data_end)
+                        kept = block.next
                 p = block.next
+            self.at = p - base
+            if not changed:
+                return data if begin == 0 and p == end else data[begin : self.at]
+            self._append(&out, kept, p - kept)
+            return PyBytes_FromStringAndSize(<const char*>out.data, out.length)
         except BaseException:
-            self.done = b"".join(parts) + data[kept : self.at]
+            self.done = PyBytes_FromStringAndSize(<const char*>out.data, out.length)
+            self.done += data[kept - base : p - base]
             self.at = 0
             raise
-        self.at = p - base
-        if not parts:
-            return data if begin == 0 and p == end else data[begin : self.at]
-        parts.append(data[kept : self.at])
-        return b"".join(parts)
+        finally:
+            PyMem_Free(out.data)
+
+    cdef object _left_of(self, bytes event):
+        """Return what leaves of an event, or NOT_TAKEN."""
+        cdef Alike alike = self.alike
+        if alike is not None and alike._find(event):
+            if alike.passes and alike._known(alike.number).does_nothing:
+                left = event
+            else:
+                left = self.look_alike(event, alike._said(alike.number)[2], alike._text(event))
+            if left is not None:
+                alike._note_found(event)
+                return left
+        chunk = self.reader.read(event)
+        return NOT_TAKEN if chunk is None else self.look(event, chunk)
+
+    cdef int _append(self, Buffer* out, At data, Py_ssize_t length) except -1:
+        if not append(out, data, length):
+            raise MemoryError
+        return 0
+
+    cdef int _append_bytes(self, Buffer* out, bytes data) except -1:
+        return self._append(out, <At>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))

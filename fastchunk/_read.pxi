@@ -48,18 +48,20 @@ cdef class Reader:
     """Decodes chunks that ask for no decision, up to `[DONE]`."""
 
     cdef Tally tally
-    cdef object decode, done, silent
+    cdef object decode, done
+    cdef dict notes
     cdef object chunk_type, choice_type  # what the slots are of
     cdef Slots chunk_slots, choice_slots
     cdef Py_ssize_t limit, at
     cdef public bint ready
 
-    def __cinit__(self, decode, Tally tally not None, Py_ssize_t limit, frozenset silent=None):
+    def __cinit__(self, decode, Tally tally not None, Py_ssize_t limit, dict notes=None):
         """Take a decode function for UTF-8, in which what is absent is `UNSET`.
 
-        `silent` are the types of events that say nothing of their stream; None: it decodes chunks.
+        `notes` has by the type of an event what takes note of what it says of its stream, or None
+        if it says nothing; others ask for a decision. Without it, it decodes chunks.
         """
-        self.decode, self.tally, self.limit, self.silent = decode, tally, limit, silent
+        self.decode, self.tally, self.limit, self.notes = decode, tally, limit, notes
         self.ready = False
         self.done = []
 
@@ -101,9 +103,12 @@ cdef class Reader:
             chunk = self.decode(data)
             if is_of(chunk, &self.chunk_slots):
                 return self._take(chunk)
-            if self.silent is not None:
-                if type(chunk) not in self.silent:
+            if self.notes is not None:
+                note = self.notes.get(type(chunk), self)
+                if note is self:
                     return None
+                if note is not None:
+                    note(chunk, self.tally)
                 self.tally.chunks += 1
                 return chunk
             error = chunk.error
@@ -156,6 +161,10 @@ cdef class Reader:
                 if chunk is None:
                     break
                 chunks.append(chunk)
+                if self.tally.done:
+                    self.ready = False
+                    p = block.next  # what comes behind it may be unfinished, or too large
+                    break
             p = block.next
         self.at = p - base
         return chunks

@@ -1,12 +1,17 @@
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from ._scan_py import Alike, Decode, Edit, Look, Made, Path, Value
+from ._scan_py import Decode, Edit, Look, LookAlike, Made, Notes, Path, Plan, Value
 
 class Table:
     paths: list[Path]
     roles: list[int]
-    def __init__(self, paths: Sequence[Path], roles: Sequence[int] | None = None) -> None: ...
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        roles: Sequence[int] | None = None,
+        text_keys: Collection[str] = (),
+    ) -> None: ...
 
 class Tally:
     chunks: int
@@ -38,24 +43,47 @@ class Reader:
         decode: Callable[[bytes], Any],
         tally: Tally,
         limit: int,
-        silent: frozenset[type] | None = None,
+        notes: Notes | None = None,
     ) -> None: ...
     def feed(self, data: object) -> list[Any] | None: ...
     def rest(self) -> tuple[list[Any], int]: ...
     def forward(self, whole: bytes, begin: int) -> tuple[list[Any], int]: ...
     def read(self, data: bytes) -> Any: ...
 
+class Alike:
+    only_texts: bool
+    asks: bool
+    passes: bool
+    def __init__(
+        self,
+        table: Table,
+        tally: Tally,
+        kinds: Collection[str] = (),
+        passing: Collection[str] = (),
+    ) -> None: ...
+    def find(self, data: bytes) -> tuple[Any, str] | None: ...
+    def note(self, data: bytes) -> None: ...
+    def rewrite(self, data: bytes, text: bytes, plan: Plan) -> bytes | None: ...
+    def learn(
+        self, said: object, tally: Tally, data: bytes, text: str, varying: Collection[str]
+    ) -> None: ...
+
 class Looker:
     ready: bool
     def __init__(
-        self, reader: Reader, look: Look, limit: int, alike: Alike | None = None
+        self,
+        reader: Reader,
+        look: Look,
+        limit: int,
+        alike: Alike | None = None,
+        look_alike: LookAlike | None = None,
     ) -> None: ...
     def feed(self, data: object) -> bytes | None: ...
     def rest(self) -> tuple[bytes, int]: ...
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]: ...
 
 def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None: ...
-def is_plain(data: bytes, table: Table) -> bool: ...
+def is_plain(data: bytes, table: Table | None = None) -> bool: ...
 def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None: ...
 def quick_editor(
     table_of: Callable[[tuple[str, ...]], Table],

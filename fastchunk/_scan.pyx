@@ -17,14 +17,14 @@ pointer called `end` points at is such a byte, a line end or the NUL behind a by
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject, Py_TYPE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from functools import update_wrapper
 
 from msgspec import UNSET, DecodeError, Raw
-from msgspec.json import encode as encode_json
+from msgspec.json import Decoder, encode as encode_json
 
 ctypedef const uint8_t* At
 
@@ -34,7 +34,10 @@ cdef enum:
     MAX_PIECES = 40
     MAX_FREE = 48  # strings and numbers of an event that may differ in the next one
     MAX_SHIFTS = 12  # of which so many do
-    MAX_SIGNATURE = 256
+    MAX_SIGNATURE = 512
+    MAX_KEYS = 48  # of an object in which no key may come twice
+    MAX_TEXTS = 8  # strings that are the text of an event
+    MAX_TEXT_KEYS = 8
     MAX_SHARED = 256  # signatures that the forwarders of a table share
     MAX_OWN = 16  # further ones that a forwarder learns for itself
     MAX_LIKE = 8192  # bytes of an event that others are compared with
@@ -46,6 +49,8 @@ include "_json.pxi"
 include "_walk.pxi"
 include "_slots.pxi"
 include "_frame.pxi"
+include "_recognize.pxi"
 include "_forward.pxi"
 include "_read.pxi"
+include "_alike.pxi"
 include "_look.pxi"

@@ -1,13 +1,16 @@
 # One pass over a document: proves that it is JSON, and finds what a table of paths names.
 
 cdef enum Role:
-    PLAIN, FACT, LATEST, IN_PLACE
+    PLAIN, FACT, LATEST, IN_PLACE, OF_KIND, TEXT
 
 cdef enum Action:
     KEEP_IT, REPLACE, REMOVE, ADD
 
 cdef enum Tag:  # in a signature
-    ITEM = 1, OPEN, CLOSE, VALUE, KIND, EVENT
+    ITEM = 1, OPEN, CLOSE, VALUE, KIND, EVENT, NAME, SAID, BLANK
+
+cdef enum Within:  # where in a text's value something is
+    NO_TEXT, BESIDE_TEXT, IN_TEXT
 
 cdef struct Node:  # one step of one or more paths
     const char* name
@@ -27,9 +30,17 @@ cdef struct Piece:  # a part of the document, and what happens to it
     int32_t begin, end, slot
     Action action
 
+cdef enum FreeKind:
+    A_NUMBER, A_STRING, A_GAP
+
 cdef struct Free:
     int32_t begin, end
-    bint is_string
+    FreeKind kind
+
+cdef struct TextKeys:  # of the objects that a text's value may consist of
+    int count
+    const char* names[MAX_TEXT_KEYS]
+    int32_t lengths[MAX_TEXT_KEYS]
 
 cdef struct Walk:
     At base, end
@@ -38,12 +49,18 @@ cdef struct Walk:
     bint one_line  # whether a line end is no white space
     bint reporting  # whether each path that is found makes a piece
     bint noting  # whether the free values are to be noted
+    bint comparing  # whether no key of any object may come twice
     uint64_t found  # the paths that were found, as bits
     bint keeps_root  # whether a member of the root stays
     int32_t piece_count, free_count, span_count, signature_length
     Piece pieces[MAX_PIECES]
     Free free[MAX_FREE + 1]
     Span latest
+    Within within
+    int32_t text_count, copies
+    Span texts[MAX_TEXTS]  # without their quotes
+    Span text  # the first that is not empty; the others are copies
+    const TextKeys* text_keys
     uint8_t signature[MAX_SIGNATURE]
 
 
@@ -72,12 +89,47 @@ cdef inline void sign(Walk* walk, Tag tag, int32_t slot, At begin, At end) noexc
     walk.signature_length = n + 3 + length
 
 
-cdef inline void note_free(Walk* walk, At begin, At end, bint is_string) noexcept nogil:
+cdef inline void note_free(Walk* walk, At begin, At end, FreeKind kind) noexcept nogil:
     if walk.noting and walk.free_count <= MAX_FREE:
         walk.free[walk.free_count] = Free(
-            <int32_t>(begin - walk.base), <int32_t>(end - walk.base), is_string
+            <int32_t>(begin - walk.base), <int32_t>(end - walk.base), kind
         )
         walk.free_count += 1
+
+
+cdef bint note_text(Walk* walk, int32_t slot, At begin, At end) noexcept nogil:
+    """Take note of a text, between its quotes; False if there are too many, or two that differ."""
+    cdef Span* text = &walk.text
+    if walk.text_count == MAX_TEXTS:
+        return False
+    if begin == end:
+        sign(walk, BLANK, slot, begin, begin)
+    else:
+        if text.end == 0:
+            text[0] = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
+        elif not is_same_text(walk.base, text, begin, end):
+            return False
+        else:
+            walk.copies += 1
+        sign(walk, SAID, slot, begin, begin)
+    walk.texts[walk.text_count] = Span(<int32_t>(begin - walk.base), <int32_t>(end - walk.base))
+    walk.text_count += 1
+    note_free(walk, begin, end, A_STRING)
+    return True
+
+
+cdef inline bint is_same_text(At base, const Span* text, At begin, At end) noexcept nogil:
+    return text.end - text.begin == end - begin and (
+        memcmp(base + text.begin, begin, end - begin) == 0
+    )
+
+
+cdef inline bint is_text_key(const TextKeys* keys, At begin, At end) noexcept nogil:
+    cdef int i
+    for i in range(keys.count):
+        if keys.lengths[i] == end - begin and memcmp(keys.names[i], begin, end - begin) == 0:
+            return True
+    return False
 
 
 cdef inline int find_child(const Node* nodes, int node, At key, Py_ssize_t length) noexcept nogil:
@@ -117,6 +169,17 @@ cdef inline bint is_replaced(Walk* walk, int slot) noexcept nogil:
     return slot >= 0 and walk.changes[slot].action == REPLACE
 
 
+cdef inline int kind_length(At p) noexcept nogil:
+    """Return how many bytes of a value tell its kind; what is empty is of a kind of its own."""
+    if p[0] == c'[' or is_blank(p):
+        return 2
+    return 0 if p[0] == c'-' or 0x30 <= p[0] <= 0x39 else 1
+
+
+cdef inline bint is_blank(At p) noexcept nogil:
+    return p[0] == c'"' and p[1] == c'"'
+
+
 cdef bint mark(
     Walk* walk, int child, At segment, At begin, At end, At after, bint* kept
 ) noexcept nogil:
@@ -131,6 +194,8 @@ cdef bint mark(
     cdef At cut
     if node.role == FACT and node.child < 0 and node.each < 0:
         sign(walk, VALUE, node.slot, begin, end)
+    elif node.role == OF_KIND:
+        sign(walk, KIND, node.slot, begin, begin + kind_length(begin))
     elif node.role == LATEST:
         sign(walk, KIND, node.slot, begin, begin + 1)
         if begin[0] == c'{':
@@ -155,12 +220,34 @@ cdef bint mark(
     return True
 
 
+cdef struct Keys:  # of one object
+    int count
+    At begin[MAX_KEYS]
+    int32_t length[MAX_KEYS]
+
+
+cdef bint add_key(Keys* keys, At begin, At end) noexcept nogil:
+    """Add a key; False if it is there already, or if there are too many."""
+    cdef int32_t length = <int32_t>(end - begin)
+    cdef int i
+    if keys.count == MAX_KEYS:
+        return False
+    for i in range(keys.count):
+        if keys.length[i] == length and memcmp(keys.begin[i], begin, length) == 0:
+            return False
+    keys.begin[keys.count], keys.length[keys.count] = begin, length
+    keys.count += 1
+    return True
+
+
 cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
     """Pass an object, from behind its brace."""
     cdef uint64_t seen = 0, bit
     cdef bint escaped, kept = False
     cdef int child
     cdef At segment = p, key, begin, after
+    cdef Keys keys
+    keys.count = 0
     p = gap(walk, p)
     if p[0] == c'}':
         return p + 1
@@ -173,7 +260,12 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
         if p == NULL:
             return NULL
         child = -1
-        if node >= 0:
+        if walk.comparing and (escaped or not add_key(&keys, key, p - 1)):
+            return NULL
+        if walk.within != NO_TEXT:
+            sign(walk, NAME, 0, key, p - 1)
+            walk.within = IN_TEXT if is_text_key(walk.text_keys, key, p - 1) else BESIDE_TEXT
+        elif node >= 0:
             if escaped:
                 return NULL
             child = find_child(walk.nodes, node, key, p - 1 - key)
@@ -203,6 +295,8 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
         return NULL
     if node == 0:
         walk.keeps_root = kept
+        if after > p:  # what hides a text's length; where there is none, a piece may end there
+            note_free(walk, p, after, A_GAP)
     return after + 1
 
 
@@ -243,17 +337,26 @@ cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
         walk.nodes[node].child >= 0 or walk.nodes[node].each >= 0
     )
     cdef bint noting = walk.noting
+    cdef bint is_free = node < 0 or (walk.nodes[node].role == OF_KIND and not is_blank(p))
+    cdef int32_t slot = walk.nodes[node].slot if node >= 0 else -1
+    cdef Within within = walk.within
     cdef uint8_t first = p[0]
-    if leads:
-        sign(walk, OPEN, walk.nodes[node].slot, p, p + 1)
+    if node >= 0 and walk.nodes[node].role == TEXT:
+        walk.within = IN_TEXT
+    if leads or (walk.within != NO_TEXT and (first == c'{' or first == c'[')):
+        sign(walk, OPEN, slot, p, p + 1)
     elif node >= 0 and walk.nodes[node].role == FACT:
         walk.noting = False  # all of it is in the signature
-    if noting and node >= 0 and is_replaced(walk, walk.nodes[node].slot):
+    if noting and node >= 0 and is_replaced(walk, slot):
         walk.noting = False  # another value may have to be replaced where this one is the new one
     if first == c'"':
         p = string(p + 1, walk.end, &escaped)
-        if p != NULL and node < 0:
-            note_free(walk, begin + 1, p - 1, True)
+        if p != NULL:
+            if walk.within == IN_TEXT:
+                if not note_text(walk, slot, begin + 1, p - 1):
+                    return NULL
+            elif walk.within == NO_TEXT and is_free:
+                note_free(walk, begin + 1, p - 1, A_STRING)
     elif first == c'{' or first == c'[':
         if depth == 0:
             return NULL
@@ -269,11 +372,16 @@ cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
         p = literal(p, walk.end, "false", 5)
     else:
         p = number(p)
-        if p != NULL and node < 0:
-            note_free(walk, begin, p, False)
+        if p != NULL and walk.within == NO_TEXT and is_free:
+            note_free(walk, begin, p, A_NUMBER)
+    if p == NULL:
+        return NULL
     walk.noting = noting
-    if leads:
+    if leads or (walk.within != NO_TEXT and (first == c'{' or first == c'[')):
         sign(walk, CLOSE, 0, begin, begin)
+    elif walk.within == BESIDE_TEXT or (walk.within == IN_TEXT and first != c'"'):
+        sign(walk, VALUE, slot, begin, p)
+    walk.within = within
     return p
 
 
@@ -283,6 +391,9 @@ cdef At walk_document(Walk* walk, At p) noexcept nogil:
     walk.found = 0
     walk.keeps_root = False
     walk.piece_count = walk.free_count = walk.span_count = walk.signature_length = 0
+    walk.text_count = walk.copies = 0
+    walk.text = Span(0, 0)
+    walk.within = NO_TEXT
     p = gap(walk, p)
     if p[0] != c'{':
         return NULL
@@ -294,7 +405,7 @@ cdef struct Known:  # a signature of events that ask for no decision, and what t
     uint8_t* data
     int32_t length
     uint64_t hash
-    bint is_chunk, is_withheld, has_reasons
+    bint is_chunk, is_withheld, has_reasons, has_text, is_left, does_nothing
 
 
 cdef uint64_t hash_of(const uint8_t* data, int32_t length) noexcept nogil:
@@ -310,6 +421,7 @@ cdef class Table:
     """Paths as a tree of steps; and what is known of the documents in which they were found.
 
     A path is a tuple of keys, decimal indices and None, which stands for each item of an array.
+    Where a text consists of parts, the `text_keys` of these lead to it.
     """
 
     cdef Node* nodes
@@ -321,9 +433,10 @@ cdef class Table:
     # What is learned stays, so that a number says the same to every forwarder.
     cdef Known* shared
     cdef int shared_count
-    cdef list said  # the indexes and the finish reasons of each that is shared
+    cdef list said  # what is known of each that is shared
+    cdef TextKeys text_keys
 
-    def __cinit__(self, paths, roles=None):
+    def __cinit__(self, paths, roles=None, text_keys=()):
         cdef int slot, node
         self.paths, self.names, self.keys, self.said = list(paths), [], [], []
         self.roles = list(roles or [PLAIN] * len(self.paths))
@@ -348,6 +461,18 @@ cdef class Table:
                 self.nested |= <uint64_t>1 << slot
             self.keys.append(b"" if path[-1] is None else encode_json(path[-1]))
         self.path_count = len(paths)
+        for key in text_keys:
+            self._add_text_key(key.encode())
+
+    cdef int _add_text_key(self, bytes name) except -1:
+        cdef TextKeys* keys = &self.text_keys
+        if keys.count == MAX_TEXT_KEYS:
+            raise OverflowError(f"more than {MAX_TEXT_KEYS} keys")
+        self.names.append(name)
+        keys.names[keys.count] = PyBytes_AS_STRING(name)
+        keys.lengths[keys.count] = <int32_t>PyBytes_GET_SIZE(name)
+        keys.count += 1
+        return 0
 
     def __dealloc__(self):
         cdef int i
@@ -478,8 +603,8 @@ cdef inline void begin_walk(
     Walk* walk, Table table, const Change* changes, At base, At end
 ) noexcept nogil:
     walk.base, walk.end = base, end
-    walk.nodes, walk.changes = table.nodes, changes
-    walk.one_line = walk.reporting = walk.noting = False
+    walk.nodes, walk.changes, walk.text_keys = table.nodes, changes, &table.text_keys
+    walk.one_line = walk.reporting = walk.noting = walk.comparing = False
 
 
 def scan(bytes data not None, Table table not None):
@@ -499,17 +624,26 @@ def scan(bytes data not None, Table table not None):
     ]
 
 
-def is_plain(bytes data not None, Table table not None):
-    """Tell whether each key that leads to a table's paths comes once, with no escape in any key."""
+def is_plain(bytes data not None, Table table=None):
+    """Tell whether each key that leads to a table's paths comes once, with no escape in any key.
+
+    Without a table, that holds for each key of every object.
+    """
     cdef Walk walk
     cdef Change staying[MAX_PATHS]
     cdef At base = <At>PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if table is None:
+        table = NO_PATHS
     if size > 0x7FFFFFFF or table.nodes == NULL:
         return False
     memset(staying, 0, sizeof(staying))
     begin_walk(&walk, table, staying, base, base + size)
+    walk.comparing = table is NO_PATHS
     return walk_document(&walk, base) != NULL
+
+
+cdef Table NO_PATHS = Table([])
 
 
 def splice(bytes data not None, Table table not None, values not None):

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .codec import Data
 from .edit import pointer
-from .scan import Path, Tally
+from .scan import Notes, Path, Tally, paths_of
 from .text import Channel
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "CONTENT",
     "REASONING",
     "REFUSAL",
+    "TEXT_KEYS",
     "Dialect",
     "Edits",
+    "Marks",
     "Place",
     "Script",
     "Text",
@@ -64,9 +66,29 @@ class Text(Struct, frozen=True, gc=False):
     """Where the tokens of the text are, which spell it out."""
 
 
+class Marks:
+    """What tells events apart for text rules: where two say the same, only their texts differ.
+
+    `roles` are the paths, each with its role in a `scan.Table`; there are more of them where rules
+    read the arguments of tool calls.
+    """
+
+    def __init__(
+        self, facts: type[Struct], roles: dict[Path, int], for_arguments: dict[Path, int]
+    ) -> None:
+        self._roles = {**paths_of(facts), **roles}
+        self._all_roles = {**self._roles, **for_arguments}
+
+    def roles(self, *, with_arguments: bool) -> dict[Path, int]:
+        """Return the paths and their roles."""
+        return self._all_roles if with_arguments else self._roles
+
+
 class Script(NamedTuple):
     """Where a family's events have their texts, and how a text is put into one."""
 
+    marks: Marks
+    """What decides where an event's texts are, and their copies."""
     paths: tuple[Path, ...]
     """What leads to the texts. Where one of these keys comes twice, an event is not as it seems."""
     texts: Callable[[Any, bool], list[Text]]
@@ -120,8 +142,9 @@ class Dialect(NamedTuple):
     model: Path
     """Where an event writes the model's name, if it does."""
     script: Script
-    silent: frozenset[type] | None = None
-    """The types of events that say nothing a stream has to know; None: it is to be looked at."""
+    notes: Notes | None = None
+    """By the type of an event what takes note of what it says of its stream, or None if it says
+    nothing; those of other types ask for a decision. Without notes, events are chunks."""
     is_chunk: Callable[[bytes], bool] = _is_no_chunk
     """Tell whether data is a chunk event although its facts could not be decoded: by default it is
     none, since what is a JSON object has facts."""
@@ -131,10 +154,11 @@ class Dialect(NamedTuple):
 
 # --- where texts are ----------------------------------------------------------------------------
 
-_TEXT_KEYS = ("text", "thinking", "content", "reasoning", "summary", "refusal")
+TEXT_KEYS = ("text", "thinking", "content", "reasoning", "summary", "refusal")
+"""The keys that lead to the texts of parts."""
 # What else parts hold: no text of the model's, or one that is encrypted.
 _OTHER_KEYS = frozenset({"type", "id", "index", "format", "signature", "data", "annotations"})
-_EXPECTED_KEYS = _OTHER_KEYS.union(_TEXT_KEYS)
+_EXPECTED_KEYS = _OTHER_KEYS.union(TEXT_KEYS)
 _CHANNELS = {
     "thinking": "reasoning",
     "reasoning": "reasoning",
@@ -184,7 +208,7 @@ def texts_below(
             unexpected = {key: value[key] for key in value.keys() - _EXPECTED_KEYS}
             if any(text.value for text in leaves_below(voice, channel, unexpected, place)):
                 raise Unseen(f"{pointer(place)}: no text is expected in this shape")
-            for key in reversed(_TEXT_KEYS):
+            for key in reversed(TEXT_KEYS):
                 if key in value:
                     pending.append((value[key], (*place, key), _channel_below(channel, key)))
 

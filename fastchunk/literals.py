@@ -37,15 +37,17 @@ class Literals:
         self.search: Callable[[str, int], re.Match[str] | None] = _search_for_heads(self._strings)
         """Finds where a string may begin, or not; None is sure."""
 
-    def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:
+    def find(
+        self, text: str, start: int, complete: bool = False, head: re.Match[str] | None = None
+    ) -> tuple[int, int]:
         """Return where the next string begins and ends, looking from `start`.
 
         The end is UNDECIDED where the text must go on to tell whether a string begins there, or
         which one; a begin at the end of the text means that there is none. In a complete text
-        nothing is undecided.
+        nothing is undecided. `head` is what `search` has found from there, if it was asked already.
         """
         strings = self._strings
-        while head := self.search(text, start):
+        while head := head or self.search(text, start):
             start = head.start()
             rest = text[start : start + self._longest]
             # What begins with `rest` and is longer comes directly after it in the order.
@@ -59,7 +61,7 @@ class Literals:
                 found = self._shorter[found]
             if found >= 0:
                 return start, start + len(strings[found])
-            start += 1
+            start, head = start + 1, None
         return len(text), UNDECIDED
 
 
@@ -84,6 +86,6 @@ def _search_for_heads(strings: list[str]) -> Callable[[str, int], re.Match[str] 
         head = re.escape(first)
         if "" not in following:
             # The second one is only looked at, so that the next search may begin with it.
-            head += rf"(?=[{''.join(map(re.escape, following))}]|\Z)"
+            head += rf"(?![^{''.join(map(re.escape, following))}])"
         heads.append(head)
     return re.compile("|".join(heads)).search

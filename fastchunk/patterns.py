@@ -76,13 +76,16 @@ class BoundedPattern:
         self.search: Callable[..., re.Match[str] | None] = rewriting.compile().search
         """Finds the first way to match or to meet the end; None is sure."""
 
-    def find(self, text: str, start: int, complete: bool = False) -> tuple[int, int]:
+    def find(
+        self, text: str, start: int, complete: bool = False, head: re.Match[str] | None = None
+    ) -> tuple[int, int]:
         """Return where the next match begins and ends, looking from `start`.
 
         The end is UNDECIDED where the text must go on to tell whether there is a match; a begin at
         the end of the text means that there is none. In a complete text nothing is undecided.
+        `head` is what `search` has found from there, if it was asked already.
         """
-        match = self._whole.search(text, start) if complete else self.search(text, start)
+        match = self._whole.search(text, start) if complete else head or self.search(text, start)
         if match is None:
             return len(text), UNDECIDED
         if not complete and match.lastindex == _MARK:

@@ -107,15 +107,15 @@ class Relay:
         self._on_chunk: Any = on_chunk
         self._on_invalid = on_invalid
         rules = rules_for(dialect.script, text)
-        self._rewriter = Rewriter(rules, dialect) if rules else None
         self._reasoning = _checked_name(reasoning, dialect)
-        self._looks = on_chunk is not None or self._rewriter is not None
         self._seen = Observer(dialect)
+        self._rewriter = Rewriter(rules, dialect, self._seen) if rules else None
+        self._looks = on_chunk is not None or self._rewriter is not None
         self._read: Callable[[bytes], Any] = _leave
-        self._usage_data: bytes | None = None  # what was known of it at the chunk before
         self._taker: Any = self._new_taker(max_event_size)
         self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
+        self._was_done = False
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
@@ -125,13 +125,14 @@ class Relay:
         """Build what takes the events that ask for no decision of ours."""
         dialect = self._dialect
         if self._looks:
-            reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.silent)
+            reader = Reader(dialect.decode_utf8, self._seen, max_event_size, dialect.notes)
             self._read = reader.read
             if self._rewriter is None:
                 look = self._left_of if self._changes else self._look_at
                 return Looker(reader, look, max_event_size)
-            alike = self._look_alike if self._on_chunk is None else None
-            return Looker(reader, self._look, max_event_size, alike)
+            self._rewriter.alike.passes = not self._changes
+            alike = self._rewriter.alike if self._on_chunk is None else None
+            return Looker(reader, self._look, max_event_size, alike, self._look_alike)
         changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
         table = _forwarder_table(dialect.facts, changed, self._strip_usage)
         if table is None or self._reasoning is not None:
@@ -312,7 +313,7 @@ class Relay:
         if chunk is None:
             left = self._observed(fields.data, fields.event)
         else:
-            left = self._left_of(fields.data, chunk)
+            left = self._left_of(fields.data, chunk, is_last=self._is_now_done())
         made = self._take_made(b"\r\n" if block.endswith(b"\r\n") else b"\n")
         if left is None:
             return made
@@ -352,29 +353,26 @@ class Relay:
 
     def _look(self, data: bytes, chunk: Any) -> bytes | tuple[bytes, bytes | None] | None:
         """Return what leaves of a chunk that asks for no decision but the text rules'."""
-        usage_data = self._seen.usage_data
-        is_usual = usage_data is self._usage_data
-        self._usage_data = usage_data
-        left = self._left_of(data, chunk, is_usual=is_usual)
+        left = self._left_of(data, chunk, is_last=self._is_now_done(), is_usual=True)
         made = self._take_made(b"\n")
         return (made, left) if made else left
 
-    def _look_alike(self, data: bytes) -> bytes | tuple[bytes, bytes | None] | None:
-        """Do the same with an event that need not be decoded; None for any other."""
+    def _look_alike(
+        self, data: bytes, like: Any, text: str
+    ) -> bytes | tuple[bytes, bytes | None] | None:
+        """Do the same with an event that is like one before; None where it is to be decoded."""
         rewriter: Any = self._rewriter
-        left: bytes | None = rewriter.rewrite_alike(data)
+        left: bytes | None = rewriter.rewrite_alike(data, like, text)
         if left is None:
             return None
-        self._seen.chunks += 1
         if self._changes:
             left = self._changed(left, is_readable=True)
-        return (self._take_made(b"\n"), left) if rewriter.made else left
+        return (self._take_made(b"\n"), left) if rewriter.made or left is None else left
 
     def _observed(self, data: bytes, event: str) -> bytes | None:
         """Take note of an event of which nothing was read; return its data as it leaves."""
-        was_done = self._seen.done
         facts = self._seen.observe(data, event)
-        is_last = self._seen.done is not was_done or self._has_failed()
+        is_last = self._is_now_done() or self._has_failed()
         chunk = None
         if facts is not None and facts is not UNREADABLE and self._looks:
             chunk = self._decode(data)
@@ -390,6 +388,11 @@ class Relay:
         if self._rewriter is not None and self._seen.error is not None:
             data = self._rewriter.rewrite_errors(data)
         return self._left_of(data, chunk, is_last=is_last)
+
+    def _is_now_done(self) -> bool:
+        """Tell whether the stream has said that it is done since this was asked before."""
+        was_done, self._was_done = self._was_done, self._seen.done
+        return self._was_done and not was_done
 
     def _has_failed(self) -> bool:
         """Tell whether the event that was just observed has an error."""

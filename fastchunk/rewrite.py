@@ -13,16 +13,28 @@ the last one that had. A text ends with a finish reason or an error: what comes 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from .alike import Mold
-from .dialect import CONTENT, Dialect, Edits, Place, Script, Text, Unseen, leaves_below
+from .dialect import (
+    CONTENT,
+    NAMES,
+    TEXT_KEYS,
+    Dialect,
+    Edits,
+    Marks,
+    Place,
+    Script,
+    Text,
+    Unseen,
+    leaves_below,
+)
 from .edit import edit, pointer, without_duplicates
 from .errors import InvalidChunk
-from .scan import Path, Table, is_plain
+from .scan import TEXT, Alike, Path, Table, Tally, is_plain
 from .text import Chain, Channel, Piece, Rule, Rules, Split, Stop
 
 __all__ = ["Rewriter", "rewrite_answer", "rewrite_strings", "rules_for"]
@@ -47,10 +59,16 @@ def _table_of(paths: tuple[Path, ...]) -> Table:
     return Table(paths)
 
 
-_LIKES = 4  # for streams of some choices, or of events that are alike in turn
-_PATIENCE = 16  # how many events that are like none before are learned in vain
+@cache
+def _marked(marks: Marks, with_arguments: bool) -> Table:
+    """Build the table of what tells events apart, in which what is learned of them stays."""
+    roles = marks.roles(with_arguments=with_arguments)
+    return Table(list(roles), list(roles.values()), TEXT_KEYS)
+
+
 _encode = msgspec.json.Encoder().encode
 _MARK = "\0text\0"
+_KINDS_OF_EVENTS = NAMES.union(("object", "model", "finish_reason"))
 
 
 class _Change:
@@ -102,6 +120,11 @@ class _Change:
 
     def make(self) -> bytes:
         """Return the event's data as it is then."""
+        changes = self.list_changes()
+        return edit(self.data, changes) if changes else self.data
+
+    def list_changes(self) -> dict[str, Any]:
+        """List what becomes of the event's values, by their pointers."""
         edits = self.edits
         for text in self.texts if self._values or self._held else ():
             value = self._values.get(text.place, text.value)
@@ -111,15 +134,12 @@ class _Change:
                     edits[text.also] = value
             if value != text.value or text.place in self._held:
                 edits |= self.script.copies(self.event, text)
-        if not edits:
-            return self.data
         # What is below a value that is replaced or dropped is gone with it.
-        changes = {
+        return {
             pointer(place): value
             for place, value in edits.items()
             if not _is_within(place[:-1], edits)
         }
-        return edit(self.data, changes)
 
     def _find(self, voice: Hashable, channel: Channel | None = None) -> Text | None:
         """Find the last text of a voice, or of one of its channels."""
@@ -129,16 +149,39 @@ class _Change:
         return None
 
 
+class _Plan:
+    """What becomes of an event where its text is written anew."""
+
+    __slots__ = ("_changes", "_places", "is_simple")
+
+    def __init__(self, changes: dict[str, Any]) -> None:
+        """Take the changes by pointers; the text goes where the mark is."""
+        self._changes = changes
+        self._places = [place for place, value in changes.items() if value == _MARK]
+        self.is_simple = len(changes) == 1
+        """Whether nothing is changed but the one text."""
+
+    def edit(self, data: bytes, text: str) -> bytes:
+        """Write a text into an event."""
+        return edit(data, self._changes | dict.fromkeys(self._places, text))
+
+
 class _Like:
-    """An event that others are like."""
+    """What is known of events that are alike, whichever stream they are of."""
 
-    __slots__ = ("mold", "parts", "text")
+    __slots__ = ("ended", "plans", "text")
 
-    def __init__(self, mold: Mold, text: Text, parts: list[bytes] | None) -> None:
-        self.mold = mold
-        self.text = text
-        self.parts: dict[Channel, list[bytes]] = {} if parts is None else {text.channel: parts}
-        """What stands around a text that is written anew, by the channel that it is written to."""
+    def __init__(self, ended: list[Hashable]) -> None:
+        self.text: Text | None = None
+        """Their text, for all but its value; None if they have none."""
+        self.ended = ended
+        """The voices whose texts end with such an event."""
+        self.plans: dict[Channel, _Plan | None] = {}
+        """By the channel that the text is written to; None where there is no room for it."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is done to them."""
+        return self.text is not None or bool(self.ended)
 
 
 def _is_within(place: Place, edits: Edits) -> bool:
@@ -149,32 +192,39 @@ def _is_within(place: Place, edits: Edits) -> bool:
 class Rewriter:
     """Applies rules to the events of one stream."""
 
-    def __init__(self, rules: Rules, dialect: Dialect) -> None:
+    def __init__(self, rules: Rules, dialect: Dialect, tally: Tally) -> None:
         self.made: list[tuple[str, bytes]] = []
         """The events that are to leave before the one that was rewritten last: type and data."""
         self.stopped: dict[Any, str] = {}
         """The voices that a rule has stopped, each with its reason."""
         self._rules = rules
         self._decode = dialect.decode
+        self._notes = dialect.notes
         self._script = script = dialect.script
         self._table = _table_of(script.paths)
+        marked = _marked(script.marks, rules.reads_arguments)
+        self.alike: Alike = Alike(marked, tally, _KINDS_OF_EVENTS, script.passing)
+        """What recognizes events that need not be decoded."""
         self._chains: dict[Hashable, Chain] = {}
         # What events are made like: of each channel the last one of which something was held.
         self._held: dict[Hashable, dict[Channel, tuple[bytes, Text]]] = {}
-        self._likes: list[_Like] = []
-        self._patience = _PATIENCE
 
     def rewrite(
         self, data: bytes, event: Any, *, is_last: bool = False, is_usual: bool = False
     ) -> bytes | None:
         """Return an event's data as the rules leave it; None if all of it is withheld.
 
-        With the last event every text ends. A usual one says nothing of its stream but its texts.
+        With the last event every text ends. Those that are like a usual one need not be decoded.
         Raises `Unseen` where the event has text in a shape that no rule sees, before a rule has
         seen any of it.
         """
         script = self._script
-        read, texts = self._read(data, event)
+        read, listed = self._read(data, event)
+        texts = [text for text in listed if text.value]
+        ended = script.ended(event)
+        alike = self.alike
+        if is_usual and read is data and alike.asks and (texts or not alike.only_texts):
+            self._learn(data, event, listed, ended)
         change = _Change(script, read, event, texts)
         if self.stopped and script.silence is not None:
             silenced = script.silence(event, self.stopped)
@@ -182,64 +232,69 @@ class Rewriter:
                 return None
             change.edits |= silenced
             change.texts = [text for text in texts if not _is_within(text.place, silenced)]
-            is_usual = is_usual and not silenced
         for text in change.texts:
             self._take(text, change)
-        ended = list(self._chains) if is_last else script.ended(event)
-        ended = [voice for voice in ended if voice in self._chains]
-        for voice in ended:
+        for voice in list(self._chains) if is_last else ended:
             self._end(voice, change)
-        if is_usual and read is data and not ended and len(texts) == 1 and self._patience:
-            self._learn(data, event, texts[0])
         return change.make()
 
-    def rewrite_alike(self, data: bytes) -> bytes | None:
-        """Do the same with a usual event that is like one before; None for any other."""
-        for like in self._likes:
-            value = like.mold.read(data)
-            if value is not None:
-                text = like.text
-                chain = self._chains.get(text.voice)
-                if chain is None:
-                    return None
-                self._patience = _PATIENCE
-                channel = text.channel
-                pieces = chain.feed(channel, value)
-                if not value or _passes(pieces, channel, value, chain):
-                    return data
+    def rewrite_alike(self, data: bytes, like: _Like, value: str) -> bytes | None:
+        """Do the same with an event that is like one before; None where it is to be decoded."""
+        if self.stopped or (like.ended and not self._end_idle(like.ended)):
+            return None
+        text = like.text
+        if text is not None and value:
+            chain = self._chains.get(text.voice) or self._start(text, data)
+            pieces = chain.alter(text.channel, value)
+            if pieces is not None:
                 return self._rewrite_alike(data, like, value, pieces)
-        return None
+        return data
+
+    def _end_idle(self, voices: list[Hashable]) -> bool:
+        """End voices of which nothing is held; do nothing if there is another one among them."""
+        chains = self._chains
+        ended = [voice for voice in voices if voice in chains]
+        if not all(chains[voice].is_idle for voice in ended):
+            return False
+        for voice in ended:
+            del chains[voice], self._held[voice]
+        return True
 
     def _rewrite_alike(self, data: bytes, like: _Like, value: str, pieces: list[Piece]) -> bytes:
         """Write what leaves of the text of an event that is like one before."""
-        text = like.text
+        text: Any = like.text
         chain, channel = self._chains[text.voice], text.channel
         if len(pieces) < 2 and chain.stopped is None:
             to, piece = pieces[0] if pieces else (channel, "")
-            parts = like.parts.get(to)
-            if parts is None:
-                parts = like.parts[to] = self._parts_of(like, to)
-            if parts:
+            if to not in like.plans:
+                like.plans[to] = self._plan(data, to)
+            plan = like.plans[to]
+            if plan is not None:
                 if chain.holds(channel):
                     self._held[text.voice][channel] = data, text
                 elif to == channel and piece == value:
                     return data
-                return _encode(piece).join(parts)
+                return self._rewrite_by(plan, data, piece)
         change = self._change_of(data)
         self._give(change.texts[0], pieces, change)
         return change.make()
 
-    def _parts_of(self, like: _Like, to: Channel) -> list[bytes]:
-        """Return what stands around a text that is written to a channel; [] if that depends."""
-        written = set()
-        for said, digit in (("a", b"0"), ("b", b"1")):
-            change = self._change_of(like.mold.fill(said, digit))
-            text = change.texts[0]
-            change.write(text, "")
-            if not change.add(text.voice, to, _MARK):
-                return []
-            written.add(change.make())
-        return written.pop().split(_encode(_MARK)) if len(written) == 1 else []
+    def _rewrite_by(self, plan: _Plan, data: bytes, piece: str) -> bytes:
+        """Write the text of an event that is like one before."""
+        try:
+            rewritten = self.alike.rewrite(data, _encode(piece), plan)
+        except UnicodeEncodeError:
+            rewritten = None  # `edit` says of what
+        return plan.edit(data, piece) if rewritten is None else rewritten
+
+    def _plan(self, data: bytes, to: Channel) -> _Plan | None:
+        """Tell how an event's text is written to a channel; None if there is no room for it."""
+        change = self._change_of(data)
+        text = change.texts[0]
+        change.write(text, "")
+        if not change.add(text.voice, to, _MARK):
+            return None
+        return _Plan(change.list_changes())
 
     def _change_of(self, data: bytes) -> _Change:
         """Begin to change an event that is like one before."""
@@ -247,18 +302,31 @@ class Rewriter:
         texts = self._script.texts(event, self._rules.reads_arguments)
         return _Change(self._script, data, event, [text for text in texts if text.value])
 
-    def _learn(self, data: bytes, event: Any, text: Text) -> None:
-        """Take note of what an event is like, so that those that are alike need not be decoded."""
-        self._patience -= 1
-        if text.voice in self._chains:
-            copies = self._script.copies(event, text)
-            varying = {str(place[-1]) for place in copies}
-            if self._patience < _PATIENCE // 2:
-                varying.update(self._script.passing)
-            mold = Mold.of(data, text.value, varying)
-            if mold is not None:
-                parts = None if copies else mold.around()
-                self._likes = [_Like(mold, text, parts), *self._likes[: _LIKES - 1]]
+    def _learn(self, data: bytes, event: Any, texts: list[Text], ended: list[Hashable]) -> None:
+        """Take note of what an event says, so that those that are alike need not be decoded."""
+        said = Tally()
+        if self._notes is None:
+            said.note(event)
+        elif self._notes[type(event)] is not None:
+            return  # such an event comes once in a stream
+        found = [text for text in texts if text.value]
+        like, value, varying = None, "", set()
+        if len(found) < 2 and all(map(self._is_marked, texts)):
+            like = _Like(ended)
+        if like is not None and found:
+            text = found[0]
+            value = text.value
+            varying = {str(place[-1]) for place in self._script.copies(event, text)}
+            like.text = structs.replace(text, value="")
+            if text.is_whole or text.voice in ended:
+                like = None
+        self.alike.learn(like, said, data, value, varying)
+
+    def _is_marked(self, text: Text) -> bool:
+        """Tell whether all that stands in a text's place, and in its parts, tells events apart."""
+        roles = self._script.marks.roles(with_arguments=self._rules.reads_arguments)
+        steps = tuple(None if isinstance(step, int) else step for step in text.place)
+        return any(roles.get(steps[:length]) == TEXT for length in range(1, len(steps) + 1))
 
     def rewrite_errors(self, data: bytes) -> bytes:
         """Return a chunk's data with the strings of its errors as the rules leave them."""
@@ -292,18 +360,19 @@ class Rewriter:
             self._end(voice, _Change(self._script, b"", None, []))
 
     def _read(self, data: bytes, event: Any) -> tuple[bytes, list[Text]]:
-        """Return an event's data without duplicate keys, and its texts."""
+        """Return an event's data without duplicate keys, and its texts as they are listed."""
         try:
             texts = self._script.texts(event, self._rules.reads_arguments)
-            found = [text for text in texts if text.value]
-            if len(found) < len(texts) or not is_plain(data, self._table):
+            found = {pointer(text.place): text.value for text in texts if text.value}
+            has_parts = len(found) < len(texts)
+            if not is_plain(data, None if has_parts else self._table):
                 # One client may read the first of two members of one name, another the last.
                 data = without_duplicates(data)
                 # If it can be edited at all is to be known before a rule has read it.
-                edit(data, {pointer(text.place): text.value for text in found})
+                edit(data, found)
         except (InvalidChunk, msgspec.DecodeError, RecursionError) as error:
             raise Unseen(str(error)) from error
-        return data, found
+        return data, texts
 
     def _take(self, text: Text, change: _Change) -> str | None:
         """Give a text to its rules, and write what leaves of it; return why a whole one stopped."""
@@ -314,13 +383,17 @@ class Rewriter:
         if chain is None:
             if voice in self.stopped:
                 return None  # in this very event, so that it is blank
-            chain = self._chains[voice] = self._rules.start()
-            self._held[voice] = {channel: (change.data, text)}
-        pieces = chain.feed(channel, value)
-        if _passes(pieces, channel, value, chain):
-            return None
-        self._give(text, pieces, change)
+            chain = self._start(text, change.data)
+        pieces = chain.alter(channel, value)
+        if pieces is not None:
+            self._give(text, pieces, change)
         return None
+
+    def _start(self, text: Text, data: bytes) -> Chain:
+        """Begin with a voice's texts, of which this is the first."""
+        chain = self._chains[text.voice] = self._rules.start()
+        self._held[text.voice] = {text.channel: (data, text)}
+        return chain
 
     def _give(self, text: Text, pieces: list[Piece], change: _Change) -> None:
         """Write what leaves of a text when its rules have read it."""
@@ -343,6 +416,7 @@ class Rewriter:
         assert self._script.stop is not None  # noqa: S101
         edits = self._script.stop(change.event, voice, reason)
         if edits:
+            self.alike.passes = False
             self.stopped[voice] = reason
             change.edits |= edits
         return bool(edits)
@@ -373,17 +447,6 @@ class Rewriter:
                 held = self._held[voice]
                 data, like = held.get(channel) or next(iter(held.values()))
                 self.made.append(self._script.make(data, like, channel, piece))
-
-
-def _passes(pieces: list[Piece], channel: Channel, value: str, chain: Chain) -> bool:
-    """Tell whether a text leaves as it came, and nothing is held."""
-    return (
-        len(pieces) == 1
-        and pieces[0][1] is value
-        and pieces[0][0] is channel
-        # There is only one object for a character: it may be one that was held before.
-        and (len(value) > 1 or not chain.holds(channel))
-    )
 
 
 def _write_own(text: Text, pieces: list[Piece], change: _Change) -> None:
@@ -436,7 +499,7 @@ def rewrite_answer(data: bytes, rules: Rules, dialect: Dialect) -> bytes:
     """
     answer = _parse_object(data)
     try:
-        return Rewriter(rules, dialect).rewrite_answer(without_duplicates(data), answer)
+        return Rewriter(rules, dialect, Tally()).rewrite_answer(without_duplicates(data), answer)
     except Unseen as error:
         raise InvalidChunk.single("text_unseen", (), str(error), data) from error
 

@@ -30,11 +30,15 @@ from . import _scan_py
 __all__ = [
     "FACT",
     "IN_PLACE",
+    "KIND",
     "LATEST",
     "MAX_PATHS",
     "PLAIN",
+    "TEXT",
+    "Alike",
     "Forwarder",
     "Looker",
+    "Notes",
     "Path",
     "Reader",
     "Table",
@@ -51,16 +55,19 @@ __all__ = [
     "splice",
 ]
 
+Notes = _scan_py.Notes
 Path = _scan_py.Path
 Value = _scan_py.Value
 
 PLAIN, FACT = _scan_py.PLAIN, _scan_py.FACT
 LATEST, IN_PLACE = _scan_py.LATEST, _scan_py.IN_PLACE
+KIND, TEXT = _scan_py.KIND, _scan_py.TEXT
 MAX_PATHS = 32
 """The most paths that a `Forwarder` takes; a compiled table of more finds nothing plain."""
 
 if TYPE_CHECKING:
     from ._scan import (
+        Alike,
         Forwarder,
         Looker,
         Reader,
@@ -84,6 +91,7 @@ else:
         with suppress(ImportError):
             from . import _scan as implementation
     compiled = implementation is not _scan_py
+    Alike = implementation.Alike
     Forwarder, Looker = implementation.Forwarder, implementation.Looker
     Reader = implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally

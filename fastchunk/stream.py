@@ -270,7 +270,7 @@ class ChunkStream(Generic[C]):
         self._reader: Reader | None = None
         decode_utf8 = getattr(family, "decode_utf8", None)
         if decode_utf8 is not None:  # the family's chunks say what has to be known of an event
-            self._reader = Reader(decode_utf8, self._seen, max_event_size, dialect.silent)
+            self._reader = Reader(decode_utf8, self._seen, max_event_size, dialect.notes)
         self._taker: Reader | Declining[list[Any]] = self._reader or Declining(list)
         self._intake: Intake[list[Any]] = Intake(self._taker, max_event_size)
         self._take_quickly = self._intake.take
@@ -403,10 +403,11 @@ def iter_chunks(
     iterable raises.
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
+    take, seen = stream.take, stream._seen  # noqa: SLF001 - a property costs a call for each read
     for data in iterable:
-        items = stream.take(data)
+        items = take(data)
         yield from _raising(items) if stream.faulty else items
-        if stream.done:
+        if seen.done:
             return
     yield from _raising(stream.end())
 

@@ -189,6 +189,8 @@ class _Step(ABC):
 
     holds: bool = False
     """Whether some of the text is held back."""
+    may_add: bool = False
+    """Whether the end of the text may add to it, although nothing is held."""
     stopped: str | None = None
     """The finish reason, where the rule has ended the choice."""
     moves_to: Channel | None = None
@@ -216,27 +218,29 @@ class _Replacing(_Step):
         self._held = ""
 
     def feed(self, piece: str) -> list[Piece] | None:
-        held = self.holds
-        if not held:
-            before = self._before
-            if self._search(before + piece, len(before)) is None:
-                if self._looks_back:
-                    self._before = piece[-1]
-                return None
-        text = self._advance(piece, complete=False)
-        if not (held or self.holds) and text == piece:
+        if self.holds:
+            text = self._advance(self._before + self._held + piece, complete=False)
+            return [(self._channel, text)] if text else []
+        before = self._before
+        text = before + piece
+        head = self._search(text, len(before))
+        if head is None:
+            if self._looks_back:
+                self._before = piece[-1]
+            return None
+        text = self._advance(text, complete=False, head=head)
+        if text == piece:
             return None
         return [(self._channel, text)] if text else []
 
     def close(self) -> list[Piece]:
-        text = self._advance("", complete=True)
+        text = self._advance(self._before + self._held, complete=True)
         return [(self._channel, text)] if text else []
 
-    def _advance(self, piece: str, *, complete: bool) -> str:
-        """Return what is decided, its matches replaced; hold the rest."""
-        text = self._before + self._held + piece
+    def _advance(self, text: str, *, complete: bool, head: re.Match[str] | None = None) -> str:
+        """Return what is decided of what follows `before`, its matches replaced; hold the rest."""
         start = len(self._before)
-        begin, end = self._find(text, start, complete)
+        begin, end = self._find(text, start, complete, head)
         decided = text[start:begin]
         if end != UNDECIDED:
             parts = [decided]
@@ -312,6 +316,8 @@ class _Splitting(_Step):
 
 
 class _UserStep(_Step):
+    may_add = True
+
     def __init__(self, make: Callable[[], TextFilter], channel: Channel) -> None:
         self._make = make
         self._made: TextFilter | None = None
@@ -395,20 +401,37 @@ class Chain:
         Where nothing is held and nothing changes, that is the very piece. Where a Stop ends the
         choice, it is also what the other channels had held; from then on it is nothing.
         """
+        pieces = self.alter(channel, piece)
+        return [(channel, piece)] if pieces is None else pieces
+
+    def alter(self, channel: Channel, piece: str) -> list[Piece] | None:
+        """Do the same; None where nothing is held and the piece leaves as it came."""
         if self.stopped is not None or not piece:
             return []
         for number, step in self._steps.get(channel) or self._steps_of(channel):
             pieces = step.feed(piece)
             if pieces is not None:
+                if number == self._last and step.stopped is None:
+                    return pieces
                 leaving: list[Piece] = []
                 if not self._send_all(pieces, number, step, leaving):
                     leaving += self.close()
                 return leaving
-        return [(channel, piece)]
+        return None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, and the end of the texts would add nothing."""
+        return not any(
+            step.holds or step.may_add for steps in self._steps.values() for _, step in steps
+        )
 
     def holds(self, channel: Channel) -> bool:
         """Tell whether some of a channel's text is held back, wherever it is to leave."""
-        return self._holds_behind(channel, -1)
+        for number, step in self._steps.get(channel, ()):
+            if step.holds or (step.moves_to and self._holds_behind(step.moves_to, number)):
+                return True
+        return False
 
     def close(self) -> list[Piece]:
         """End the texts; return what was held, the rules applied as at the end of the texts."""
@@ -416,7 +439,7 @@ class Chain:
         for rule in range(len(self._readers)):
             for steps in list(self._steps.values()):
                 for number, step in steps:
-                    if number == rule:
+                    if number == rule and (step.holds or step.may_add):
                         self._send_all(step.close(), rule, step, leaving)
         self._steps.clear()
         return leaving
@@ -466,12 +489,8 @@ class Chain:
                 self._steps[channel] = [step for step in steps if step[0] > number]
 
     def _holds_behind(self, channel: Channel, after: int) -> bool:
-        for number, step in self._steps.get(channel, ()):
-            if number > after and (
-                step.holds or (step.moves_to and self._holds_behind(step.moves_to, number))
-            ):
-                return True
-        return False
+        """Tell whether a rule after one holds some of a channel's text."""
+        return any(step.holds for number, step in self._steps.get(channel, ()) if number > after)
 
 
 class Filter:

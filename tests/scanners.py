@@ -23,7 +23,7 @@ _USERS = [
     for name in "edit merge producer relay rewrite sse stream".split()
 ]
 _NAMES = (
-    *("Forwarder", "Looker", "Reader", "Table"),
+    *("Alike", "Forwarder", "Looker", "Reader", "Table"),
     *("cut_plain", "is_plain", "plain_events", "scan", "splice"),
 )
 

@@ -15,13 +15,13 @@ from . import fuzz_text
 
 
 def _hasty(find: Callable[..., tuple[int, int]]) -> Callable[..., tuple[int, int]]:
-    def found(self: Any, text: str, start: int, _complete: bool = False) -> tuple[int, int]:
+    def found(self: Any, text: str, start: int, *_: Any) -> tuple[int, int]:
         return find(self, text, start, True)  # as if no more text came
 
     return found
 
 
-def _lazy(self: Any, text: str, start: int, complete: bool = False) -> tuple[int, int]:  # noqa: ARG001
+def _lazy(_self: Any, _text: str, start: int, *_: Any) -> tuple[int, int]:
     return start, UNDECIDED
 
 

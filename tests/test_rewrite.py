@@ -20,6 +20,7 @@ from fastchunk.dialect import Text
 from fastchunk.dialects import dialect_of
 from fastchunk.edit import without_duplicates
 from fastchunk.rewrite import Rewriter
+from fastchunk.scan import Tally
 from fastchunk.text import Replace, Rule, Rules, Split, Stop
 from tests.chat_streams import (
     DONE,
@@ -723,7 +724,7 @@ def test_a_character_that_is_held_is_not_taken_for_the_one_before_it() -> None:
     left, _ = by_event(raw, text=RULES)
     assert [b"Yx8" in out for out in left] == [True, True, False, False, False, False]
     # Of some strings of one character there is only one object, also where it is another one's.
-    rewriter = Rewriter(Rules(RULES), dialect_of(wire))
+    rewriter = Rewriter(Rules(RULES), dialect_of(wire), Tally())
     given = wire.decode(chunk({"index": 0, "delta": {"content": "4"}, "logprobs": [4]}))
     assert given.choices
     for _ in range(2):

@@ -22,6 +22,7 @@ from fastchunk import (
     UpstreamError,
     aiter_chunks,
     iter_chunks,
+    messages,
     models,
     wire,
 )
@@ -459,3 +460,48 @@ def test_no_depth_of_an_error_makes_the_stream_fail(family: Any) -> None:
         stream = ChunkStream[Any](family)
         assert stream.feed(b'data: {"error":' + b"[" * depth + b"]" * depth + b"}\n\n") == []
         assert stream.error is not None or stream.invalid == 1
+
+
+# --- Messages -----------------------------------------------------------------------------------
+
+BEGIN = b'{"type":"message_start","message":{"content":[],"usage":{"input_tokens":1}}}'
+STOP = b'{"type":"message_stop"}'
+
+
+def message_end(usage: bytes) -> bytes:
+    return b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":%b}' % usage
+
+
+@pytest.mark.parametrize("name", [b"", b"event: x\n"])
+@pytest.mark.parametrize("reads", [1, 2])
+@pytest.mark.parametrize("rest", [b"", events(BEGIN, b"{"), b"data: {"])
+def test_nothing_is_looked_at_behind_the_end_of_a_message(
+    name: bytes, reads: int, rest: bytes
+) -> None:
+    first, *others = [
+        name + event for event in blocks(events(BEGIN, message_end(b'{"output_tokens":2}'), STOP))
+    ]
+    later = b"".join(others) + rest
+    chunks = ChunkStream(messages)
+    found = [
+        event
+        for read in ((first + later,), (first, later))[reads - 1]
+        for event in chunks.feed(read)
+    ]
+    assert [type(event) for event in found] == [
+        messages.MessageStartEvent, messages.MessageDeltaEvent, messages.MessageStopEvent,
+    ]  # fmt: skip
+    assert (chunks.done, chunks.invalid, chunks.close()) == (True, 0, [])
+    assert chunks.truncated is (rest == b"data: {")  # which is unfinished
+
+
+def test_an_end_with_a_number_that_no_float_can_hold_says_nothing() -> None:
+    seen: list[Any] = []
+    for end in (message_end(b'{"iterations":1e999}'), message_end(b'{"iterations":1e9}')):
+        chunks = ChunkStream(messages)
+        seen += [chunks.feed(events(BEGIN)), chunks.feed(events(end)), chunks.close()]
+        seen += [chunks.invalid, chunks.truncated]
+    assert [len(items) if isinstance(items, list) else items for items in seen] == [
+        *(1, 0, 0, 1, True),
+        *(1, 1, 0, 0, False),
+    ]

@@ -3,28 +3,34 @@
 Its modules are divided as the files of the compiled one are.
 """
 
+from .alike import Alike, LookAlike, Plan
 from .forward import Forwarder
 from .frame import DONE, Made, Tally, cut_plain, plain_events
-from .read import Alike, Decode, Look, Looker, Reader, guarded_decoder
+from .read import Decode, Look, Looker, Notes, Reader, guarded_decoder
 from .splice import Edit, quick_editor, splice
-from .table import FACT, IN_PLACE, LATEST, PLAIN, Path, Table, Value
+from .table import FACT, IN_PLACE, KIND, LATEST, PLAIN, TEXT, Path, Table, Value
 from .walk import Member, has_duplicates, is_plain, list_members, scan, scan_once, skip_gap
 
 __all__ = [
     "DONE",
     "FACT",
     "IN_PLACE",
+    "KIND",
     "LATEST",
     "PLAIN",
+    "TEXT",
     "Alike",
     "Decode",
     "Edit",
     "Forwarder",
     "Look",
+    "LookAlike",
     "Looker",
     "Made",
     "Member",
+    "Notes",
     "Path",
+    "Plan",
     "Reader",
     "Table",
     "Tally",

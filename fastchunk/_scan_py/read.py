@@ -8,16 +8,18 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from .alike import Alike, LookAlike
 from .frame import Tally, cut_named, cut_plain, note_done
 
-__all__ = ["Alike", "Decode", "Look", "Looker", "Reader", "guarded_decoder"]
+__all__ = ["Decode", "Look", "Looker", "Notes", "Reader", "guarded_decoder"]
+
+Notes: TypeAlias = "dict[type, Callable[[Any, Any], None] | None]"
+"""By the type of an event what takes note, in a tally, of what it says of its stream; or None."""
 
 Look: TypeAlias = "Callable[[bytes, Any], bytes | tuple[bytes, bytes | None] | None]"
 """Takes data and the chunk that it was decoded to; returns the data if it leaves as it came, other
 data to take its place, or None to withhold it; or a pair of whole blocks that go before it and of
 that."""
-Alike: TypeAlias = "Callable[[bytes], bytes | tuple[bytes, bytes | None] | None]"
-"""Takes an event's data; returns the same for one that need not be decoded, or else None."""
 Decode = TypeVar("Decode", bound=Callable[..., Any])
 
 
@@ -34,18 +36,18 @@ class Reader:
         decode: Callable[[bytes], Any],
         tally: Tally,
         limit: int,
-        silent: frozenset[type] | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """Take a decode function for UTF-8, in which what is absent is `UNSET`.
 
-        `silent` are the types of events that say nothing of their stream; None: it decodes chunks.
+        Events of a type that is not in `notes` ask for a decision. Without it, it decodes chunks.
         """
         self.ready = False
         """Whether a read begins with a block."""
         self._decode = decode
         self._tally = tally
         self._limit = limit
-        self._silent = silent
+        self._notes = notes
         self._done: tuple[list[Any], int] = ([], 0)
 
     def feed(self, data: object) -> list[Any] | None:
@@ -67,6 +69,9 @@ class Reader:
                 self._done = (chunks, at)
                 return None
             chunks.append(chunk)
+            if self._tally.done:
+                self.ready = False
+                return chunks
             at += len(event) + len(ends) + 6
         return chunks
 
@@ -85,6 +90,8 @@ class Reader:
                 return chunks, end if note_done(data, self._tally) else at
             chunks.append(chunk)
             at = end
+            if self._tally.done:
+                break
         return chunks, at
 
     def read(self, data: bytes) -> Any:
@@ -95,27 +102,45 @@ class Reader:
             chunk = self._decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        if self._silent is not None:
-            if type(chunk) not in self._silent:
-                return None
-            self._tally.chunks += 1
-            return chunk
+        if self._notes is not None:
+            return self._noted(chunk, self._notes)
         if not _is_plain_chunk(chunk):
             return None
         self._tally.note(chunk)
         return chunk
 
+    def _noted(self, event: Any, notes: Notes) -> Any:
+        """Take note of what an event says; return it, or None if its type is not known."""
+        if type(event) not in notes:
+            return None
+        note = notes[type(event)]
+        if note is not None:
+            try:
+                note(event, self._tally)
+            except msgspec.DecodeError:
+                return None
+        self._tally.chunks += 1
+        return event
+
 
 class Looker:
     """Passes on what a function says of each chunk, and leaves what asks for another decision."""
 
-    def __init__(self, reader: Reader, look: Look, limit: int, alike: Alike | None = None) -> None:
-        """Take what decodes events, and the function; `alike` is given an event's data first."""
+    def __init__(
+        self,
+        reader: Reader,
+        look: Look,
+        limit: int,
+        alike: Alike | None = None,
+        look_alike: LookAlike | None = None,
+    ) -> None:
+        """Take what decodes events, and the function; and that for what `alike` recognizes."""
         self.ready = False
         """Whether a read begins with a block."""
         self._read = reader.read
         self._look = look
         self._alike = alike
+        self._look_alike = look_alike
         self._limit = limit
         self._done = (b"", 0)
 
@@ -138,17 +163,25 @@ class Looker:
 
     def forward(self, whole: bytes, begin: int) -> tuple[bytes, int]:
         """Pass events on from `begin` up to one that asks for a decision."""
-        read, look, alike = self._read, self._look, self._alike
+        read, look = self._read, self._look
+        alike: Any = self._alike
+        look_alike: Any = self._look_alike
         parts: list[bytes] = []
         at = kept = begin
         try:
             for data, start, end in cut_named(whole, begin):
-                left = alike(data) if alike else None
+                left = None
+                found = alike.find(data) if alike else None
+                if found is not None:
+                    said, text = found
+                    left = look_alike(data, said, text)
                 if left is None:
                     chunk = read(data)
                     if chunk is None:
                         break
                     left = look(data, chunk)
+                else:
+                    alike.note(data)
                 if left is not data:
                     parts.append(whole[kept:at])
                     if isinstance(left, tuple):

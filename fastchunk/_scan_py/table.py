@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from types import EllipsisType
 from typing import Any, NamedTuple, TypeAlias
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-__all__ = ["FACT", "IN_PLACE", "LATEST", "PLAIN", "Path", "Table", "Value", "Way"]
+__all__ = ["FACT", "IN_PLACE", "KIND", "LATEST", "PLAIN", "TEXT", "Path", "Table", "Value", "Way"]
 
 Path: TypeAlias = "tuple[str | None, ...]"
 """The keys and decimal indices that lead to a value; None stands for each item of an array."""
@@ -30,17 +30,26 @@ class Way(NamedTuple):
     token: bytes
 
 
-PLAIN, FACT, LATEST, IN_PLACE = range(4)
+PLAIN, FACT, LATEST, IN_PLACE, KIND, TEXT = range(6)
 """What a path's value is to its table: nothing special; a fact, so that a `Forwarder` leaves events
 with other facts to its caller; something of which the latest object is kept, with only its kind as
-a fact; something that is changed where it is, and never added."""
+a fact; something that is changed where it is, and never added; something of which only the kind is
+a fact; a text, or what consists of texts, in which all else is a fact."""
 
 
 class Table:
     """Paths to look for."""
 
-    def __init__(self, paths: Iterable[Path], roles: Sequence[int] | None = None) -> None:
-        """Take the paths, and the role of each; without roles all of them are `PLAIN`."""
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        roles: Sequence[int] | None = None,
+        text_keys: Collection[str] = (),  # noqa: ARG002
+    ) -> None:
+        """Take the paths, and the role of each; without roles all of them are `PLAIN`.
+
+        Where a text consists of parts, the `text_keys` of these lead to it.
+        """
         self.paths = list(paths)
         self.roles = list(roles or [PLAIN] * len(self.paths))
         self.ways = [_way_to(path) for path in self.paths]

@@ -96,14 +96,15 @@ def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None:
         return None
 
 
-def is_plain(data: bytes, table: Table) -> bool:
-    """Tell whether each key that leads to a table's paths comes once.
+def is_plain(data: bytes, table: Table | None = None) -> bool:
+    """Tell whether each key that leads to a table's paths comes once; without one, each key.
 
     The document has to be valid. "No" is always safe to say.
     """
     if data.count(b"{") + data.count(b"[") > _MAX_OPENINGS:
         return False  # it may be nested deeper than an edit goes
-    if data.find(b"\\u") < 0 and all(data.count(token) <= 1 for token in table.tokens):
+    tokens = None if table is None or data.find(b"\\u") >= 0 else table.tokens
+    if tokens is not None and all(data.count(token) <= 1 for token in tokens):
         return True
     return not has_duplicates(data)
 

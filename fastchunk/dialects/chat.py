@@ -25,6 +25,7 @@ from fastchunk.dialect import (
     REFUSAL,
     Dialect,
     Edits,
+    Marks,
     Place,
     Script,
     Text,
@@ -35,7 +36,7 @@ from fastchunk.dialect import (
 )
 from fastchunk.edit import DROP, edit, pointer
 from fastchunk.errors import InvalidChunk
-from fastchunk.scan import Tally
+from fastchunk.scan import FACT, KIND, TEXT, Path, Tally
 from fastchunk.text import Channel
 
 __all__ = [
@@ -508,6 +509,14 @@ def _renamed(names: _Names, name: str, within: str) -> dict[str, Any]:
 _EMPTY = Raw(b'""')
 
 
+_TEXTS = ("content", "reasoning", "reasoning_content", "refusal", "reasoning_details")
+_OTHERS = ("audio", "token_id", "tool_calls", "function_call")
+
+
+def _in_delta(*keys: str) -> list[Path]:
+    return [("choices", None, "delta", key) for key in keys]
+
+
 DIALECT: Final = Dialect(
     decode=wire.decode,
     decode_utf8=wire.decode_utf8,
@@ -519,6 +528,24 @@ DIALECT: Final = Dialect(
     decode_usage=codec.tolerant_decoder(wire.UsageInfo),
     model=("model",),
     script=Script(
+        marks=Marks(
+            Facts,
+            {
+                **dict.fromkeys(_in_delta(*_TEXTS), TEXT),
+                **{("choices", None, key): TEXT for key in ("text", "message")},
+                **dict.fromkeys(_in_delta(*_OTHERS), KIND),
+                **{("choices", None, key): KIND for key in ("logprobs", "token_ids")},
+                **{(key,): KIND for key in _PADDINGS},
+                ("choices", None, "delta", "tool_calls", None): KIND,
+                ("choices", None, "delta", "tool_calls", None, "function"): KIND,
+            },
+            {
+                ("choices", None, "delta", "tool_calls", None, "index"): FACT,
+                ("choices", None, "delta", "tool_calls", None, "function", "arguments"): TEXT,
+                ("choices", None, "delta", "tool_calls", None, "custom"): KIND,
+                ("choices", None, "delta", "function_call", "arguments"): TEXT,
+            },
+        ),
         paths=(
             *(("choices", None, key) for key in ("index", "finish_reason", "text", "message")),
             *(

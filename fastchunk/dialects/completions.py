@@ -12,9 +12,19 @@ from typing import Any, Final
 from msgspec import UNSET, json
 
 from fastchunk import codec, completions, wire
-from fastchunk.dialect import CONTENT, REASONING, Dialect, Edits, Script, Text, list_in, texts_below
+from fastchunk.dialect import (
+    CONTENT,
+    REASONING,
+    Dialect,
+    Edits,
+    Marks,
+    Script,
+    Text,
+    list_in,
+    texts_below,
+)
 from fastchunk.edit import DROP, edit
-from fastchunk.scan import Tally
+from fastchunk.scan import KIND, TEXT, Tally
 from fastchunk.text import Channel
 
 from . import chat
@@ -78,6 +88,14 @@ DIALECT: Final = Dialect(
     decode_usage=codec.tolerant_decoder(wire.UsageInfo),
     model=("model",),
     script=Script(
+        marks=Marks(
+            Facts,
+            {
+                **{("choices", None, key): TEXT for key in ("text", "reasoning", "delta")},
+                **{("choices", None, key): KIND for key in ("logprobs", "token_ids")},
+            },
+            {},
+        ),
         paths=(
             *(("choices", None, key) for key in ("index", "finish_reason", "text", "reasoning")),
         ),

@@ -22,6 +22,7 @@ from fastchunk.dialect import (
     REASONING,
     Dialect,
     Edits,
+    Marks,
     Place,
     Script,
     Text,
@@ -30,7 +31,7 @@ from fastchunk.dialect import (
     texts_below,
 )
 from fastchunk.edit import edit, pointer
-from fastchunk.scan import Tally
+from fastchunk.scan import FACT, KIND, TEXT, Tally
 from fastchunk.text import Channel
 
 __all__ = ["DIALECT"]
@@ -42,22 +43,36 @@ def _note(facts: messages.Facts, tally: Tally) -> bool:
         return False
     tally.chunks += 1
     if kind == "message_start":
-        tally.indexes.add(0)
-        if isinstance(facts.message, messages.MessageFacts):
-            _note_usage(facts.message.usage, tally)
+        _note_start(facts, tally)
     elif kind == "message_delta":
-        delta = facts.delta
-        if isinstance(delta, messages.DeltaFacts) and isinstance(delta.stop_reason, str):
-            tally.indexes.add(0)
-            tally.finish_reasons[0] = delta.stop_reason
-        _note_usage(facts.usage, tally)
+        _note_end(facts, tally)
     elif kind == "message_stop":
-        tally.done = True
+        _note_stop(facts, tally)
     return True
+
+
+def _note_start(event: Any, tally: Tally) -> None:
+    """Take note of what a message begins with: an event's, or its facts'."""
+    _note_usage(getattr(event.message, "usage", None), tally)
+    tally.indexes.add(0)
+
+
+def _note_end(event: Any, tally: Tally) -> None:
+    _note_usage(event.usage, tally)  # which comes first, as it may raise
+    reason = getattr(event.delta, "stop_reason", None)
+    if isinstance(reason, str):
+        tally.indexes.add(0)
+        tally.finish_reasons[0] = reason
+
+
+def _note_stop(_event: Any, tally: Tally) -> None:
+    tally.done = True
 
 
 def _note_usage(usage: Any, tally: Tally) -> None:
     """Add what a usage object says to what is known; what it leaves out has not changed."""
+    if isinstance(usage, messages.Usage):
+        usage = json.decode(json.encode(usage))
     if isinstance(usage, dict):
         known = {} if tally.usage_data is None else json.decode(tally.usage_data)
         said = {key: value for key, value in usage.items() if value is not None}
@@ -83,21 +98,25 @@ _PLACES: dict[type, tuple[str, Channel]] = {
 """Where a block and its deltas have their text."""
 
 
+_PARTS: dict[type, str] = {
+    messages.ContentBlockDeltaEvent: "delta",
+    messages.ContentBlockStartEvent: "content_block",
+}
+
+
 def _texts(event: Any, with_arguments: bool) -> list[Text]:
-    if isinstance(event, messages.ContentBlockDeltaEvent):
-        return _part_texts(_voice(event), event.delta, ("delta",), with_arguments)
-    if isinstance(event, messages.ContentBlockStartEvent):
-        return _part_texts(_voice(event), event.content_block, ("content_block",), with_arguments)
-    if isinstance(event, messages.UnknownEvent):
-        return list(leaves_below(None, CONTENT, json.decode(event.data), ()))
-    if isinstance(event, messages.MessageStartEvent) and isinstance(
-        event.message, messages.Message
-    ):
+    kind = type(event)
+    if kind in _PARTS:
+        key = _PARTS[kind]
+        return _part_texts(_voice(event), getattr(event, key), (key,), with_arguments)
+    if kind is messages.MessageStartEvent:
         found: list[Text] = []
-        content = event.message.content
+        content = getattr(event.message, "content", None)
         for index, block in enumerate(content if isinstance(content, list) else ()):
             found += _part_texts(index, block, ("message", "content", index), with_arguments)
         return found
+    if kind is messages.UnknownEvent:
+        return list(leaves_below(None, CONTENT, json.decode(event.data), ()))
     return []
 
 
@@ -144,7 +163,7 @@ def _block_texts(index: int, block: dict[str, Any], with_arguments: bool) -> Ite
 
 
 def _ended(event: Any) -> list[Hashable]:
-    return [_voice(event)] if isinstance(event, messages.ContentBlockStopEvent) else []
+    return [_voice(event)] if type(event) is messages.ContentBlockStopEvent else []
 
 
 def _copies(_event: Any, _text: Text) -> Edits:
@@ -173,6 +192,18 @@ DIALECT: Final = Dialect(
     decode_usage=messages.decode_usage,
     model=("message", "model"),
     script=Script(
+        marks=Marks(
+            messages.Facts,
+            {
+                ("index",): FACT,
+                ("delta", "type"): FACT,
+                ("content_block", "type"): FACT,
+                ("delta", "citation"): KIND,
+                **{("delta", key): TEXT for key in ("text", "thinking", "content")},
+                **{("content_block", key): TEXT for key in ("text", "thinking", "content")},
+            },
+            {("delta", "partial_json"): TEXT, ("content_block", "input"): TEXT},
+        ),
         paths=(
             ("type",),
             ("index",),
@@ -186,13 +217,14 @@ DIALECT: Final = Dialect(
         make=_make,
         answer_texts=_answer_texts,
     ),
-    silent=frozenset(
-        {
-            messages.ContentBlockStartEvent,
-            messages.ContentBlockDeltaEvent,
-            messages.ContentBlockStopEvent,
-            messages.PingEvent,
-        }
-    ),
+    notes={
+        messages.MessageStartEvent: _note_start,
+        messages.ContentBlockStartEvent: None,
+        messages.ContentBlockDeltaEvent: None,
+        messages.ContentBlockStopEvent: None,
+        messages.MessageDeltaEvent: _note_end,
+        messages.MessageStopEvent: _note_stop,
+        messages.PingEvent: None,
+    },
 )
 """How a stream of events is read. The finish reason is the `stop_reason`, under the index 0."""

@@ -26,6 +26,7 @@ from fastchunk.dialect import (
     REFUSAL,
     Dialect,
     Edits,
+    Marks,
     Place,
     Script,
     Text,
@@ -34,7 +35,7 @@ from fastchunk.dialect import (
     texts_below,
 )
 from fastchunk.edit import DROP, edit, pointer
-from fastchunk.scan import Tally
+from fastchunk.scan import FACT, KIND, TEXT, Tally
 from fastchunk.text import Channel
 
 __all__ = ["DIALECT"]
@@ -266,11 +267,11 @@ def _make(data: bytes, text: Text, _channel: Channel, value: str) -> tuple[str, 
     return str(responses.decode(data).type), edit(data, changes)
 
 
-_SILENT = frozenset(
+_SILENT = [
     kind
     for kind in get_args(responses.KnownEvent)
     if not issubclass(kind, (responses.LifeCycleEvent, responses.ResponseErrorEvent))
-)
+]
 
 DIALECT: Final = Dialect(
     decode=responses.decode,
@@ -282,6 +283,18 @@ DIALECT: Final = Dialect(
     decode_usage=responses.decode_usage,
     model=("response", "model"),
     script=Script(
+        marks=Marks(
+            responses.Facts,
+            {
+                **{(key,): TEXT for key in ("delta", "text", "refusal")},
+                **{(f"{key}_index",): FACT for key in ("output", "content", "summary")},
+                **{
+                    (key,): KIND
+                    for key in ("logprobs", "obfuscation", "part", "item", "annotation")
+                },
+            },
+            {(key,): TEXT for key in ("arguments", "input")},
+        ),
         paths=(
             *((key,) for key in ("type", "delta", "text", "refusal", "arguments", "input", "code")),
             *((key,) for key in ("output_index", "content_index", "summary_index")),
@@ -297,7 +310,7 @@ DIALECT: Final = Dialect(
         errors=(("response", "error"),),
         passing=("sequence_number", "obfuscation"),
     ),
-    silent=_SILENT,
+    notes=dict.fromkeys(_SILENT),
 )
 """How a stream of events is read.
 
