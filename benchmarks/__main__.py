@@ -14,16 +14,20 @@ from rich.progress import Progress
 
 from . import goals, imports, memory, pages, runs, turns
 from .catalog import jobs
-from .end_to_end import measure as gateways
+from .end_to_end import measure as sockets
+from .gateways import measure as gateways
+from .gateways.peers import environments
 from .job import Job
 from .pure import PurePackage
 from .report import end_to_end, page
+from .report import gateways as side_by_side
 
 _DESCRIPTION = """\
-Measure fastchunk beside what one would use instead: in some 5 minutes the library itself, or with
---end-to-end gateways in processes of their own with sockets. Every result is checked before it is
-timed. The tables are printed; with --write the run is also recorded. FASTCHUNK_STREAMS names a
-folder of recorded streams (*.sse) to measure too."""
+Measure fastchunk beside what one would use instead: in some 5 minutes the library itself; with
+--end-to-end what is left of that in a gateway with sockets; with --gateways whole gateways side by
+side, those that --install has put into a folder that FASTCHUNK_GATEWAYS names. Every result is
+checked before it is timed. The tables are printed; with --write the run is also recorded.
+FASTCHUNK_STREAMS names a folder of recorded streams (*.sse) to measure too."""
 _SHARED = ("msgspec", "pydantic", "pydantic-core", "ray", "orjson", "openai")
 _PACKAGES = (*_SHARED, "httpx-sse", "litellm")
 _END_TO_END_PACKAGES = (*_SHARED, "aiohttp", "starlette", "uvicorn", "uvloop", "httptools")
@@ -35,12 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=_DESCRIPTION)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--end-to-end", action="store_true", help="measure gateways with sockets")
+    what.add_argument("--gateways", action="store_true", help="measure gateways side by side")
     what.add_argument("--targets", action="store_true", help="measure what each release must hold")
     what.add_argument("--check", action="store_true", help="fail if a page or plot is stale")
     what.add_argument("--render", action="store_true", help="write pages and plots, without a run")
     parser.add_argument("--only", metavar="TEXT", help="just the jobs whose names contain a text")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="check every result, and time none")
+    how.add_argument("--install", action="store_true", help="install the gateways to measure")
     how.add_argument("--write", action="store_true", help="record the run; rewrite pages and plots")
     return parser
 
@@ -49,7 +55,9 @@ def main() -> int:
     """Run the command."""
     parser = _parser()
     options = parser.parse_args()
-    if options.only is not None and (options.write or options.end_to_end):
+    if options.install and not options.gateways:
+        parser.error("--install goes with --gateways")
+    if options.only is not None and (options.write or options.end_to_end or options.gateways):
         parser.error("--only is for runs of the library that are just printed")
     alone = options.targets or options.check or options.render
     if alone and (options.only is not None or options.quick or options.write):
@@ -62,6 +70,10 @@ def main() -> int:
         _targets()
     elif options.end_to_end:
         _end_to_end(quick=options.quick, write=options.write)
+    elif options.install:
+        _install()
+    elif options.gateways:
+        _gateways(quick=options.quick, write=options.write)
     else:
         _library_or_quick(options, parser)
     return 0
@@ -112,13 +124,35 @@ def _library(chosen: list[Job], *, partly: bool, write: bool) -> None:
 
 
 def _end_to_end(*, quick: bool, write: bool) -> None:
-    measured = gateways.measure(quick=quick)
+    measured = sockets.measure(quick=quick)
     if quick:
         print("Every stream is what it has to be. What was timed is too little to be shown.")
         return
     results = {**runs.circumstances(_END_TO_END_PACKAGES), **measured}
     _show(end_to_end.section(results))
     _record(results, runs.END_TO_END, write=write)
+
+
+def _install() -> None:
+    chosen = environments()
+    with _steps(len(chosen)) as step:
+        for environment in chosen:
+            step(environment.name)
+            environment.install()
+    for environment in chosen:
+        versions = ", ".join(" ".join(one) for one in environment.versions().items())
+        print(f"{environment.name}: {versions or environment.missing()}")
+
+
+def _gateways(*, quick: bool, write: bool) -> None:
+    measured = gateways.measure(quick=quick)
+    if quick:
+        print(f"Every stream is what it has to be: {', '.join(measured['peers'])}.")
+        print("\n".join(f"{name}: {why}" for name, why in measured["absent"].items()))
+        return
+    results = {**runs.circumstances(_END_TO_END_PACKAGES), **measured}
+    _show(side_by_side.section(results))
+    _record(results, runs.GATEWAYS, write=write)
 
 
 def _targets() -> None:

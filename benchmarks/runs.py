@@ -23,7 +23,7 @@ from .pages import ROOT
 from .streams import recorded
 
 FOLDER = ROOT / "bench_results"
-LIBRARY, END_TO_END = "library", "end-to-end"
+LIBRARY, END_TO_END, GATEWAYS = "library", "end-to-end", "gateways"
 
 Results = dict[str, Any]
 

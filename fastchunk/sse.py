@@ -33,6 +33,7 @@ __all__ = [
     "Event",
     "EventDecoder",
     "Fields",
+    "are_blocks",
     "block_at",
     "blocks",
     "format_event",
@@ -250,6 +251,15 @@ class BlockSplitter:
 def blocks(whole: bytes) -> list[bytes]:
     """Cut whole blocks, joined, into single ones, exactly and at leisure."""
     return _BLOCK.findall(whole)
+
+
+def are_blocks(data: bytes) -> bool:
+    """Tell whether bytes are whole blocks and nothing else."""
+    end = 0
+    # `blocks` would look for a block at every byte behind the last one.
+    while match := _BLOCK.match(data, end):
+        end = match.end()
+    return end == len(data)
 
 
 def block_at(whole: bytes, begin: int) -> bytes:

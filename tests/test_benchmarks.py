@@ -267,6 +267,10 @@ def test_a_goal_is_met_or_missed() -> None:
     [
         ("--only relay --write", "--only is for runs of the library"),
         ("--only relay --end-to-end", "--only is for runs of the library"),
+        ("--only relay --gateways", "--only is for runs of the library"),
+        ("--gateways --end-to-end", "not allowed with"),
+        ("--gateways --install --write", "not allowed with"),
+        ("--install", "--install goes with --gateways"),
         ("--check --quick", "go with no other option"),
         ("--targets --write", "go with no other option"),
         ("--render --only relay", "go with no other option"),

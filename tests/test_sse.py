@@ -21,6 +21,7 @@ from fastchunk.sse import (
     DONE,
     BlockSplitter,
     EventDecoder,
+    are_blocks,
     blocks,
     format_event,
     parse_block,
@@ -440,6 +441,15 @@ def test_bytes_that_come_one_by_one_are_looked_at_once(
 
 
 # One block, and several
+
+
+@given(st.lists(st.sampled_from([b": c", b"data: a", b"\n", b"\r", b"\r\n"])).map(b"".join))
+def test_blocks_are_told_from_what_is_unfinished(data: bytes) -> None:
+    assert are_blocks(data) == (b"".join(blocks(data)) == data)
+
+
+def test_half_an_event_is_told_at_once_however_long_it_is() -> None:
+    assert not are_blocks(b"data: a\n\ndata: " + b"x" * 1_000_000)
 
 
 def test_blocks_and_lines() -> None:

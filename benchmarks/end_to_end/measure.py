@@ -6,26 +6,19 @@ so many events a write.
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, suppress
-from pathlib import Path
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.pages import ROOT
+from benchmarks.processes import Process, free_port, listens, module
 from benchmarks.pure import ENVIRONMENT
 
 from .gateways import GATEWAYS, PURE, RELAY, expected
-from .load import Load
+from .load import Load, LoadFailed, put
 from .upstream import Answer
 
 
@@ -69,84 +62,24 @@ _STREAMS, _SLOW_STREAMS = 500, 10
 _MAY_HOLD = 64 * 1024 * 1024
 
 
-class _Process:
-    """A module of this package, running."""
-
-    def __init__(
-        self, module: str, *arguments: str, environment: dict[str, str] | None = None
-    ) -> None:
-        self._command = [sys.executable, "-m", f"benchmarks.end_to_end.{module}", *arguments]
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **(environment or {})},
-        )
-        self.pid = self._process.pid
-
-    def ask(self, line: bytes) -> str:
-        """Write a line to it, and return the line that it answers."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(line.decode() + "\n")
-        stdin.flush()
-        answer = stdout.readline()
-        if not answer:
-            raise SystemExit("the load failed")
-        return answer
-
-    def wait_for(self, port: int) -> None:
-        """Wait until it listens."""
-        while self._process.poll() is None:
-            with suppress(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                return
-            time.sleep(0.05)
-        raise SystemExit(f"{' '.join(self._command)} has ended")
-
-    def memory(self, name: str) -> int:
-        """Return a size from its status, in bytes."""
-        status = Path(f"/proc/{self.pid}/status").read_text("utf-8")
-        found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
-        assert found
-        return int(found[1]) * 1024
-
-    def forget_peak(self) -> None:
-        """Begin a new peak of memory (proc(5): clear_refs)."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5", "utf-8")
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 class Bench:
     """The processes, and what can be asked of them."""
 
     def __init__(self, stack: ExitStack) -> None:
-        upstream = _free_port()
-        self._load = stack.enter_context(closing(_Process("load")))
-        replaying = stack.enter_context(closing(_Process("upstream", str(upstream))))
-        replaying.wait_for(upstream)
-        self._gateways: dict[str, tuple[int, _Process]] = {}
+        upstream = free_port()
+        self._load = stack.enter_context(closing(Process(module("end_to_end.load"))))
+        command = module("end_to_end.upstream", str(upstream))
+        replaying = stack.enter_context(closing(Process(command)))
+        replaying.wait_for(partial(listens, upstream))
+        self._gateways: dict[str, tuple[int, Process]] = {}
         for name in GATEWAYS:
-            port = _free_port()
+            port = free_port()
             arguments = name, str(port), f"http://127.0.0.1:{upstream}"
             environment = {ENVIRONMENT: "1"} if name in PURE else None
-            process = _Process("gateways", *arguments, environment=environment)
+            process = Process(module("end_to_end.gateways", *arguments), environment)
             self._gateways[name] = port, stack.enter_context(closing(process))
         for port, gateway in self._gateways.values():
-            gateway.wait_for(port)
+            gateway.wait_for(partial(listens, port))
 
     def resting(self) -> dict[str, int]:
         """Return the memory that each gateway has now, in bytes."""
@@ -157,8 +90,10 @@ class Bench:
         port, gateway = self._gateways[name]
         load = Load(port, gateway.pid, streams, answer, *expected(name), *slow)
         gateway.forget_peak()
-        answered = self._load.ask(msgspec.json.encode(load))
-        measured: dict[str, float] = msgspec.json.decode(answered)
+        try:
+            measured = put(self._load, load)
+        except LoadFailed as error:
+            raise SystemExit(f"{name}: {error}") from error
         return {**measured, "memory": gateway.memory("VmHWM")}
 
     def many(self) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """An upstream that costs as little as it can: it writes streams at a pace, or at full speed.
 
-In:  requests for chat completions; `messages` holds the `Answer` that is asked for.
-Out: a stream of numbered text deltas, each with the time at which it was written in its text.
+In:  requests for chat completions; the last message's text is the JSON of the `Answer` that is
+     asked for. Every GET is answered with a list of one model, which passes for being healthy, too.
+Out: a stream of numbered text deltas, each with the time at which it was written in its text; or a
+     recorded stream, an event a write.
 Cost: a write is one formatted HTTP chunk; nothing is parsed but the request's body.
 
 `python -m benchmarks.end_to_end.upstream PORT` runs it.
@@ -12,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Iterator
 from time import perf_counter_ns
 
 import msgspec
 import uvloop
 
+from benchmarks.streams import cut, recorded
 from benchmarks.words import MODEL
 
 
@@ -31,10 +35,27 @@ class Answer(msgspec.Struct, frozen=True):
     """How many writes there are in a second; 0: as many as are taken."""
     wait: float = 0
     """How many seconds pass before the first text."""
+    recorded: str = ""
+    """The name of a recorded stream that is written instead of texts."""
+
+
+class _Part(msgspec.Struct):
+    text: str
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Part]
 
 
 class _Request(msgspec.Struct):
-    messages: list[Answer]
+    messages: list[_Message]
+
+
+def _asked_for(body: bytes) -> Answer:
+    """Return what a body asks for. Raises `msgspec.DecodeError` for half a body."""
+    content = msgspec.json.decode(body, type=_Request).messages[-1].content
+    text = content if isinstance(content, str) else "".join(part.text for part in content)
+    return msgspec.json.decode(text, type=Answer)
 
 
 _BEFORE = (
@@ -48,8 +69,14 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
+_MODELS = b'{"object":"list","data":[{"id":"%b","object":"model"}]}' % MODEL.encode()
+_LISTED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(_MODELS),
+    _MODELS,
+)
 # Or the kernel's buffers, which grow to tens of megabytes, hide whether a gateway still reads.
 _SEND_BUFFER = 128 * 1024
+_BETWEEN = 0.002  # seconds between the events of a recorded stream
 _TURN = 32  # writes of one stream at full speed, before the others have their turn
 
 
@@ -71,13 +98,20 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        _, _, body = self._received.partition(b"\r\n\r\n")
+        head, _, body = self._received.partition(b"\r\n\r\n")
+        if head.startswith(b"GET "):
+            self._received = body
+            self._transport.write(_LISTED)
+            return
         try:
-            answer = msgspec.json.decode(body, type=_Request).messages[0]
+            answer = _asked_for(body)
         except msgspec.DecodeError:  # not all of it is here yet
             return
         self._received = b""
-        self._begin(answer)
+        if answer.recorded:
+            self._replay(answer.recorded)
+        else:
+            self._begin(answer)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         if self._timer is not None:
@@ -102,6 +136,18 @@ class _Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._next, self._walk)
         else:
             self._hurry()
+
+    def _replay(self, name: str) -> None:
+        """Write a recorded stream, one event after the other."""
+        (stream,) = (one for one in recorded() if one.name == name)
+        self._transport.write(_HEAD)
+        self._replay_next(iter(cut(stream, 1).reads))
+
+    def _replay_next(self, reads: Iterator[bytes]) -> None:
+        read = next(reads, b"")
+        self._transport.write(_framed(read))  # an empty HTTP chunk is the end
+        if read:
+            self._timer = self._loop.call_later(_BETWEEN, self._replay_next, reads)
 
     def _write_texts(self) -> bool:
         """Write the next texts; tell whether there are more."""

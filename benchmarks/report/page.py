@@ -1,14 +1,15 @@
-"""The page of all benchmarks, docs/benchmarks.md, from the newest run of either kind."""
+"""The page of all benchmarks, docs/benchmarks.md, from the newest run of each kind."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import runs
 from benchmarks.pages import ROOT, Page, with_block
 from benchmarks.runs import Results
 
-from . import chunks, end_to_end, headline, texts
+from . import chunks, end_to_end, gateways, headline, texts
 from .least import least
 from .others import after_chunks, before_chunks
 from .streams import streams
@@ -33,9 +34,14 @@ same package with `FASTCHUNK_PURE=1`, in a process of its own that takes its tur
 others. The garbage collector runs between turns alone, which takes an advantage from fastchunk's \
 Structs.
 
-**Again.** `python -m pip install -e ".[bench]"`, then `python -m benchmarks`, and `python -m \
-benchmarks --end-to-end` for gateways with sockets; `--quick` checks every result and times none, \
-`--write` records a run. `FASTCHUNK_STREAMS` names a folder of recorded streams (`*.sse`)."""
+**Again.** `python -m pip install -e ".[bench]"`, then `python -m benchmarks`, `python -m \
+benchmarks --end-to-end` for what is left of it in a gateway with sockets, and `python -m \
+benchmarks --gateways` for gateways side by side, once `--gateways --install` has installed them; \
+`--quick` checks every result and times none, `--write` records a run. `FASTCHUNK_STREAMS` names a \
+folder of recorded streams (`*.sse`)."""
+_ALL = """\
+[All the numbers](https://github.com/fastchunk/fastchunk/blob/main/docs/benchmarks.md), the \
+unflattering ones too, with the machine, the versions and the spread of each."""
 _STREAMS = """\
 ## Streams
 
@@ -83,36 +89,48 @@ def pages() -> list[Page]:
     """Return the pages that the newest runs have to be shown by."""
     results = runs.load(runs.newest(runs.LIBRARY))
     sockets = runs.load(runs.newest(runs.END_TO_END))
-    parts = (_HEAD, intro(results), _BIAS, library(results), end_to_end.section(sockets))
+    others = runs.load(runs.newest(runs.GATEWAYS))
+    parts = (
+        _HEAD,
+        intro(results),
+        _BIAS,
+        library(results),
+        end_to_end.section(sockets),
+        gateways.section(others),
+    )
     return [
         Page(DOCS, "\n\n".join(parts) + "\n"),
-        with_block(README, "headline", headline.block(results)),
+        with_block(README, "headline", _readme(results, others)),
     ]
 
 
-def draw() -> list[str]:
-    """Draw the plots of the newest runs; return their names."""
-    library_run, sockets_run = runs.newest(runs.LIBRARY), runs.newest(runs.END_TO_END)
-    headline.draw(runs.load(library_run), library_run)
-    chunks.draw(runs.load(library_run), library_run)
-    end_to_end.draw(runs.load(sockets_run), sockets_run)
-    return [_name(plot) for plot, _ in _plots()]
+def _readme(library: Results, others: Results) -> str:
+    return f"{headline.block(library)}\n\n{gateways.line(others)} {_ALL}"
+
+
+def draw() -> Iterator[str]:
+    """Draw the plots of the newest runs; yield their names."""
+    for plot, kind, write in _plots():
+        run = runs.newest(kind)
+        write(runs.load(run), run)
+        yield _name(plot)
 
 
 def stale_plots() -> list[str]:
     """Return the names of the plots that show other runs than the newest."""
-    return [_name(plot) for plot, kind in _plots() if not _is_fresh(plot, runs.newest(kind))]
+    return [_name(plot) for plot, kind, _ in _plots() if not _is_fresh(plot, runs.newest(kind))]
 
 
 def _is_fresh(plot: Path, results: Path) -> bool:
     return plot.exists() and runs.shown_in_plot(results) in plot.read_text("utf-8")
 
 
-def _plots() -> list[tuple[Path, str]]:
+def _plots() -> list[tuple[Path, str, Callable[[Results, Path], None]]]:
     return [
-        (headline.PLOT, runs.LIBRARY),
-        (chunks.PLOT, runs.LIBRARY),
-        (end_to_end.PLOT, runs.END_TO_END),
+        (headline.PLOT, runs.LIBRARY, headline.draw),
+        (chunks.PLOT, runs.LIBRARY, chunks.draw),
+        (end_to_end.PLOT, runs.END_TO_END, end_to_end.draw),
+        (gateways.PLOT, runs.GATEWAYS, gateways.draw),
     ]
 
 

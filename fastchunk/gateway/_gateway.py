@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from ._client import Upload
 from ._failure import Failure
-from ._stream import Stream
-from ._upstream import Upstream, request_headers, request_target, watch_connection
+from ._upstream import Upstream, request_headers, request_target
+from ._watch import Watch
 from .metrics import CONTENT_TYPE, Metrics
 from .settings import Settings
 
@@ -44,7 +44,7 @@ class Gateway:
         self.metrics: Metrics = Metrics()
         self._upstream = Upstream(settings)
         self._open = 0
-        self._streams: set[Stream] = set()
+        self.watch: Watch = Watch(min(1.0, settings.keep_alive / 2, settings.read_timeout / 2))
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -56,7 +56,7 @@ class Gateway:
 
     def end_streams(self) -> None:
         """End every open stream with an error event: the server waits no longer."""
-        for stream in self._streams:
+        for stream in self.watch.streams:
             stream.fail(Failure(503, "shutting_down", "the gateway is shutting down"))
 
     def count_failure(self, failure: Failure | None) -> None:
@@ -100,15 +100,6 @@ class Gateway:
             self._open -= 1
             streams_open.dec()
 
-    @contextmanager
-    def hold_stream(self, stream: Stream) -> Iterator[None]:
-        """Let `end_streams` end a stream while it runs."""
-        self._streams.add(stream)
-        try:
-            yield
-        finally:
-            self._streams.discard(stream)
-
     @asynccontextmanager
     async def ask_upstream(
         self, call: Call, body: bytes | Upload | None
@@ -121,8 +112,7 @@ class Gateway:
             headers.append(("content-length", str(body.length)))
         response = await self._upstream.request(scope["method"], target, headers, body)
         try:
-            with watch_connection(response):
-                yield response
+            yield response
         finally:
             response.close()
 

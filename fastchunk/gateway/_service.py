@@ -116,12 +116,12 @@ class Service:
             relay,
             call.send,
             api=self._api,
-            keep_alive=settings.keep_alive,
+            settings=settings,
+            watch=self._gateway.watch,
             may_stop=checks.may_stop and not request.awaits_more,
         )
         try:
-            with self._gateway.hold_stream(stream):
-                await stream.run()
+            await stream.run()
         finally:
             self._count_stream(call, response, relay, stream)
 

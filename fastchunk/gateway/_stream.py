@@ -2,8 +2,8 @@
 
 In:  the upstream's response, its head received.
 Out: ASGI messages to the client, one for each read.
-Cost: one `readany` and one `feed` for each read, and one `send` if `feed` returns something. `send`
-waits for a slow client, and while it waits nothing is read from the upstream.
+Cost: one `feed` for each read, and one `send` if `feed` returns something. `send` waits for a slow
+client, and while it waits nothing is read from the upstream.
 
 `Stream` relays events, `forward` passes any body on unchanged, `read_answer` collects one.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -19,11 +20,14 @@ import aiohttp
 from starlette.types import Message, Send
 
 from fastchunk import DONE, EventTooLarge, InvalidChunk, format_event
-from fastchunk.sse import BOM, blocks
+from fastchunk.sse import BOM, are_blocks
 
 from ._apis import Api
 from ._failure import Failure
-from ._upstream import READ_ERRORS, explain_read_error, response_headers
+from ._reading import open_reading
+from ._upstream import READ_ERRORS, explain_read_error, response_headers, watch_connection
+from ._watch import Watch
+from .settings import Settings
 
 __all__ = ["RelayLike", "Stream", "forward", "read_answer", "response_start"]
 
@@ -55,8 +59,9 @@ async def forward(response: aiohttp.ClientResponse, send: Send) -> Failure | Non
     """
     await send(response_start(response, same_body=True))
     try:
-        while data := await response.content.readany():
-            await send(_body(data))
+        with watch_connection(response):
+            while data := await response.content.readany():
+                await send(_body(data))
     except READ_ERRORS as error:
         return explain_read_error(error)
     await send(_body(b"", more=False))
@@ -67,11 +72,12 @@ async def read_answer(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """Read a whole body. Raises `Failure`, also for a body larger than `limit` bytes."""
     body = bytearray()
     try:
-        while data := await response.content.readany():
-            body += data
-            if len(body) > limit:
-                text = f"the upstream's answer is larger than max_event_size, {limit:,} bytes"
-                raise Failure(502, "answer_too_large", text)
+        with watch_connection(response):
+            while data := await response.content.readany():
+                body += data
+                if len(body) > limit:
+                    text = f"the upstream's answer is larger than max_event_size, {limit:,} bytes"
+                    raise Failure(502, "answer_too_large", text)
     except READ_ERRORS as error:
         raise explain_read_error(error) from error
     return bytes(body)
@@ -87,69 +93,83 @@ class Stream:
         send: Send,
         *,
         api: Api,
-        keep_alive: float,
+        settings: Settings,
+        watch: Watch,
         may_stop: bool,
     ) -> None:
         self.failure: Failure | None = None
         """Why the stream did not end as it should have."""
         self.first_event_at: float | None = None
         """When the first event was sent, by the event loop's clock."""
+        self.is_served = False
+        """Whether nothing more is to be read from the upstream."""
         self._response = response
         self._relay = relay
+        self._feed = relay.feed
         self._send = send
         self._api = api
+        self._read_timeout = settings.read_timeout
+        # A write is noticed an interval too late at most, and so is that it is time for a comment.
+        self._patience = settings.keep_alive - 2 * watch.interval
+        self._watch = watch
         self._loop = asyncio.get_running_loop()
         self._may_stop = may_stop  # whether nobody waits for what comes after the relay's stop
         self._has_stopped = False
-        # Silence is noticed at the second check at the latest, and no read has to set a timer.
-        self._check_interval = keep_alive / 2
-        self._silent = True  # nothing was written since the last check
-        self._writing = False
+        self._received = 0  # as of the last look
+        self._heard_at = self._wrote_at = self._loop.time()  # at the latest
+        self._has_written = True  # since the last look
         self._commented = False
         self._comment: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Relay everything; return when the answer is complete, by an error event if need be."""
         await self._send(response_start(self._response, same_body=False))
-        self._timer = self._loop.call_later(self._check_interval, self._check_silence)
+        self._reading = open_reading(self._response, self)
         try:
-            await self._relay_reads()
+            with self._watch.over(self):
+                await self._read()
             rest = self._finish()
             if self._comment is not None:
                 await self._comment
             await self._send(_body(rest, more=False))
         finally:
-            self._timer.cancel()
             if self._comment is not None:
                 self._comment.cancel()
 
     def fail(self, failure: Failure) -> None:
         """End the stream with an error event, for a reason outside of it."""
         self.failure = failure
-        self._response.close()  # wakes the reader
+        self._response.close()  # which ends the reading
 
-    async def _relay_reads(self) -> None:
-        read, feed, send = self._response.content.readany, self._relay.feed, self._send
+    async def _read(self) -> None:
         try:
-            while data := await read():
-                try:
-                    out = feed(data)
-                except Exception as error:  # noqa: BLE001
-                    self.failure = _explain_relay_error(error)
-                    return
-                if out:
-                    if self.first_event_at is None:
-                        out = self._begin(out)
-                    if self._comment is not None:  # ASGI allows one write at a time
-                        await self._comment
-                    self._writing, self._silent = True, False
-                    await send({"type": "http.response.body", "body": out, "more_body": True})
-                    self._writing = False
-                if self._may_stop and self._is_stopped():
-                    self._has_stopped = True
-                    return
+            await self._reading.run()
         except READ_ERRORS as error:
             self.failure = self.failure or explain_read_error(error)
+
+    def take(self, data: bytes, /) -> Awaitable[None] | None:
+        """Relay what was read; return the write that it makes, None if it makes none."""
+        try:
+            out = self._feed(data)
+        except Exception as error:  # noqa: BLE001
+            self.failure = _explain_relay_error(error)
+            self.is_served = True
+            return None
+        if self._may_stop and self._is_stopped():
+            self._has_stopped = self.is_served = True
+        if not out:
+            return None
+        if self.first_event_at is None:
+            out = self._begin(out)
+        self._has_written = True
+        message = {"type": "http.response.body", "body": out, "more_body": True}
+        if self._comment is not None:  # ASGI allows one write at a time
+            return self._send_after(self._comment, message)
+        return self._send(message)
+
+    async def _send_after(self, comment: asyncio.Task[None], message: Message) -> None:
+        await comment
+        await self._send(message)
 
     def _begin(self, out: bytes) -> bytes:
         """Note when the first event is sent; return the output as the client has to receive it."""
@@ -185,12 +205,17 @@ class Stream:
             rest if getattr(relay, "done", False) else rest + self.failure.event(self._api.errors)
         )
 
-    def _check_silence(self) -> None:
-        """Send a comment if nothing was written since the last check; schedule the next one."""
-        if self._silent and not self._writing and self._comment is None:
+    def look(self, now: float) -> None:
+        """Break off if the upstream has been silent for too long; send a comment before."""
+        received, is_at_work = self._response.content.total_bytes, self._reading.is_at_work
+        if received != self._received or is_at_work:
+            self._received, self._heard_at = received, now
+        elif now - self._heard_at >= self._read_timeout:
+            self.fail(explain_read_error(asyncio.TimeoutError()))
+        if self._has_written or is_at_work:
+            self._has_written, self._wrote_at = False, now
+        elif now - self._wrote_at >= self._patience and self._comment is None:
             self._comment = self._loop.create_task(self._send_comment())
-        self._silent = True
-        self._timer = self._loop.call_later(self._check_interval, self._check_silence)
 
     async def _send_comment(self) -> None:
         self._commented = True
@@ -201,7 +226,7 @@ class Stream:
 
 def _only_blocks(rest: bytes) -> bytes:
     """Return the last output of a relay, unless half an event would swallow the one behind it."""
-    return rest if b"".join(blocks(rest)) == rest else b""
+    return rest if are_blocks(rest) else b""
 
 
 def _explain_relay_error(error: Exception) -> Failure:

@@ -30,6 +30,7 @@ __all__ = [
     "READ_ERRORS",
     "Upstream",
     "explain_read_error",
+    "is_decoded",
     "is_encoded",
     "request_headers",
     "request_target",
@@ -244,7 +245,7 @@ def response_headers(
     """
     headers = response.raw_headers
     own = _OWN_TO_RESPONSES | _names_in_connection(headers)
-    if _is_decoded(response):
+    if is_decoded(response):
         own |= {b"content-encoding", b"content-length"}
     elif not is_encoded(response):
         own |= {b"content-encoding"}
@@ -257,7 +258,7 @@ def response_headers(
     ]
 
 
-def _is_decoded(response: aiohttp.ClientResponse) -> bool:
+def is_decoded(response: aiohttp.ClientResponse) -> bool:
     """Tell whether the body arrives compressed, and the HTTP client decompresses it."""
     return _content_coding(response) in _DECODED_CODINGS
 

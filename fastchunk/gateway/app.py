@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,7 +22,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastchunk.relay import OnInvalid, Reasoning
 from fastchunk.text import Rule
@@ -92,7 +92,7 @@ def create_app(  # noqa: PLR0913
     gateway = Gateway(settings)
     rules = list(text)
     passing = Passing(gateway, fails_closed=on_invalid != "pass")
-    app = Starlette(
+    app = _Application(
         routes=[
             *(
                 _route(
@@ -111,6 +111,42 @@ def create_app(  # noqa: PLR0913
     app.router.redirect_slashes = False
     app.state.gateway = gateway
     return app
+
+
+class _Application(Starlette):
+    """Runs what may stream without the two functions that Starlette puts around each `send`.
+
+    Each would be one more coroutine for every write. They answer for exceptions that nobody has
+    caught, as servers do too, and for HTTP errors, which no POST below `/v1/` raises here.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._made_of = self._parts()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Build what a request goes through: all of Starlette, if a user has added anything."""
+        whole = super().build_middleware_stack()
+        if self._parts() != self._made_of:
+            return whole
+        streaming = AccessLog(self.router)
+
+        async def choose(scope: Scope, receive: Receive, send: Send) -> None:
+            app = streaming if _may_stream(scope) else whole
+            await app(scope, receive, send)
+
+        return choose
+
+    def _parts(self) -> tuple[Any, ...]:
+        limit = getattr(self, "max_body_size", None)  # which older releases do not have
+        return [*self.user_middleware], [*self.routes], dict(self.exception_handlers), limit
+
+
+def _may_stream(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith("/v1/")
 
 
 def _route(gateway: Gateway, api: Api, checks: Checks) -> Route:

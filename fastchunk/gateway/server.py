@@ -131,6 +131,8 @@ def _run(app: Starlette, upstream: str, host: str, port: int, log_level: str) ->
 def running(app: ASGIApp) -> Iterator[str]:
     """Run an ASGI application in a thread of its own, on a free port; give its URL."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    # What is accepted inherits it. asyncio sees to it alone only where a socket's protocol is set.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(_config(app, log_config=None, timeout_graceful_shutdown=_GRACE))
     options = {"sockets": [listening]}
     thread = threading.Thread(target=server.run, name=_BACKGROUND, kwargs=options)

@@ -94,7 +94,7 @@ def test_an_event_waits_for_the_comment_that_is_being_written() -> None:
 
     async def slowly(app: Starlette) -> None:
         commented.set()
-        (stream,) = app.state.gateway._streams
+        (stream,) = app.state.gateway.watch.streams
         while EVENTS[-1] not in fed:  # the event has been read, and waits
             await asyncio.sleep(0)
         assert stream.failure is None

@@ -20,7 +20,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from fastchunk import Relay
-from fastchunk.gateway import _upstream
+from fastchunk.gateway import _reading, _upstream, server
 from fastchunk.gateway.server import running
 
 from .harness import (
@@ -43,6 +43,15 @@ from .harness import (
 )
 
 DONE = EVENTS[-1]
+
+
+@pytest.fixture(autouse=True, params=["uvloop", "asyncio", "uvloop, read in the task"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test on both event loops, and with a body that cannot be read in callbacks."""
+    if request.param == "asyncio":
+        monkeypatch.setattr(server, "_has_uvloop", lambda: False)
+    elif request.param != "uvloop":
+        monkeypatch.setattr(_reading, "tap", lambda _: None)
 
 
 # --- a stream as it should be --------------------------------------------------------------------
@@ -367,7 +376,16 @@ def test_an_endless_event_makes_an_error_event() -> None:
     assert "10,000 bytes" in error_of(body)["message"]
 
 
-@pytest.mark.parametrize("raw", [b"", EVENTS[1], EVENTS[1] + EVENTS[2][:-9], b": c\r"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        EVENTS[1],
+        EVENTS[1] + EVENTS[2][:-9],
+        EVENTS[1] + b"data: " + b"x" * 1_000_000,
+        b": c\r",
+    ],
+)
 def test_an_answer_that_ends_too_early_makes_an_error_event(raw: bytes) -> None:
     with replying(SSE, body=raw) as server, gateway(server.url) as url:
         body = ask(url).content
