@@ -225,6 +225,8 @@ class Rewriter:
         alike = self.alike
         if is_usual and read is data and alike.asks and (texts or not alike.only_texts):
             self._learn(data, event, listed, ended)
+        if not (texts or ended or is_last or self.stopped):
+            return read
         change = _Change(script, read, event, texts)
         if self.stopped and script.silence is not None:
             silenced = script.silence(event, self.stopped)
