@@ -50,6 +50,7 @@ cdef struct Walk:
     bint reporting  # whether each path that is found makes a piece
     bint noting  # whether the free values are to be noted
     bint comparing  # whether no key of any object may come twice
+    bint adding  # whether what is missing below the root is added where it belongs
     uint64_t found  # the paths that were found, as bits
     bint keeps_root  # whether a member of the root stays
     int32_t piece_count, free_count, span_count, signature_length
@@ -220,6 +221,23 @@ cdef bint mark(
     return True
 
 
+cdef bint add_below(Walk* walk, int node, uint64_t seen, bint kept, At end) noexcept nogil:
+    """Add what an object lacks at its end; False if no member of it stays."""
+    cdef int child = walk.nodes[node].child, slot
+    cdef const Node* step
+    while child >= 0:
+        step = &walk.nodes[child]
+        slot = step.slot
+        if slot >= 0 and not seen >> step.ordinal & 1:
+            if is_replaced(walk, slot) and step.role != IN_PLACE and not (
+                kept and add_piece(walk, slot, end, end, ADD)
+            ):
+                return False
+            walk.found |= <uint64_t>1 << slot
+        child = step.sibling
+    return True
+
+
 cdef struct Keys:  # of one object
     int count
     At begin[MAX_KEYS]
@@ -292,6 +310,8 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
         segment = after + 1
         p = gap(walk, segment)
     if after[0] != c'}':
+        return NULL
+    if node > 0 and walk.adding and not add_below(walk, node, seen, kept, after):
         return NULL
     if node == 0:
         walk.keeps_root = kept
@@ -604,7 +624,7 @@ cdef inline void begin_walk(
 ) noexcept nogil:
     walk.base, walk.end = base, end
     walk.nodes, walk.changes, walk.text_keys = table.nodes, changes, &table.text_keys
-    walk.one_line = walk.reporting = walk.noting = walk.comparing = False
+    walk.one_line = walk.reporting = walk.noting = walk.comparing = walk.adding = False
 
 
 def scan(bytes data not None, Table table not None):
@@ -714,6 +734,7 @@ cdef spliced(bytes data, Table table, const Change* changes):
     if size > 0x7FFFFFFF:
         return None
     begin_walk(&walk, table, changes, base, base + size)
+    walk.adding = True
     end = walk_document(&walk, base)
     if end == NULL or not table.add_missing(&walk, end):
         return None
