@@ -174,7 +174,7 @@ class _Like:
     def __init__(self, ended: list[Hashable]) -> None:
         self.text: Text | None = None
         """Their text, for all but its value; None if they have none."""
-        self.ended = ended
+        self.ended: list[Hashable] = ended
         """The voices whose texts end with such an event."""
         self.plans: dict[Channel, _Plan | None] = {}
         """By the channel that the text is written to; None where there is no room for it."""
