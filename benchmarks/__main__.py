@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.progress import Progress
 
 from . import goals, imports, memory, pages, runs, turns
 from .catalog import jobs
@@ -21,6 +19,7 @@ from .job import Job
 from .pure import PurePackage
 from .report import end_to_end, page
 from .report import gateways as side_by_side
+from .steps import steps
 
 _DESCRIPTION = """\
 Measure fastchunk beside what one would use instead: in some 5 minutes the library itself; with
@@ -92,15 +91,8 @@ def _library_or_quick(options: argparse.Namespace, parser: argparse.ArgumentPars
 # --- what is run ---
 
 
-@contextmanager
-def _steps(total: int | None) -> Iterator[Callable[[str], None]]:
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("starting", total=total)
-        yield lambda description: progress.update(bar, description=description, advance=1)
-
-
 def _quick(chosen: list[Job]) -> None:
-    with _steps(len(chosen) + 2) as step, closing(PurePackage()) as pure:
+    with steps(len(chosen) + 2) as step, closing(PurePackage()) as pure:
         lines = turns.check(chosen, pure, step)
         memory.bounds(_QUICK_MANY, step)
     print("\n".join(lines))
@@ -108,14 +100,14 @@ def _quick(chosen: list[Job]) -> None:
 
 
 def _measure(chosen: list[Job]) -> dict[str, Any]:
-    with _steps((1 + _PASSES) * len(chosen)) as step, closing(PurePackage()) as pure:
+    with steps((1 + _PASSES) * len(chosen)) as step, closing(PurePackage()) as pure:
         return turns.measure(chosen, pure, _PASSES, step)
 
 
 def _library(chosen: list[Job], *, partly: bool, write: bool) -> None:
     results = {**runs.circumstances(_PACKAGES), "passes": _PASSES, "jobs": _measure(chosen)}
     if not partly:
-        with _steps(None) as step:
+        with steps(None) as step:
             results["imports"] = imports.measure(_IMPORTS, step)
             results["bounds"] = memory.bounds(_MANY, step)
             results["held"] = memory.decoded_by_peer(_HELD, step)
@@ -135,7 +127,7 @@ def _end_to_end(*, quick: bool, write: bool) -> None:
 
 def _install() -> None:
     chosen = environments()
-    with _steps(len(chosen)) as step:
+    with steps(len(chosen)) as step:
         for environment in chosen:
             step(environment.name)
             environment.install()
@@ -162,7 +154,7 @@ def _targets() -> None:
         "passes": _PASSES,
         "jobs": _measure(chosen),
     }
-    with _steps(None) as step:
+    with steps(None) as step:
         results["imports"] = imports.measure(_IMPORTS, step)
     _show(f"{page.intro(results)}\n\n{goals.table_of(results)}")
 

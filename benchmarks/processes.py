@@ -54,7 +54,7 @@ class Process:
         stdin.write(line.decode() + "\n")
         stdin.flush()
         answer = stdout.readline()
-        if not answer:
+        if not answer:  # it has said on stderr why
             raise SystemExit(f"{' '.join(self._command)} has ended")
         return answer
 

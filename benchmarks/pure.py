@@ -10,8 +10,6 @@ that nothing but names and times goes through the pipe.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import Any
 
@@ -19,7 +17,7 @@ import fastchunk
 
 from .catalog import jobs
 from .job import Job
-from .pages import ROOT
+from .processes import Process, module
 from .turns import Turn, hold_still, prepare
 
 ENVIRONMENT = "FASTCHUNK_PURE"
@@ -29,14 +27,8 @@ class PurePackage:
     """The other process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.pure"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, ENVIRONMENT: "1"},
-        )
+        self._process = Process(module("pure"), {ENVIRONMENT: "1"})
+        self.close = self._process.close
 
     def prepare(self, job: Job, peer: str) -> Turn:
         """Check a peer there, and return what takes its turns."""
@@ -48,20 +40,7 @@ class PurePackage:
         self._ask("hold still")
 
     def _ask(self, *words: str) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write("\t".join(words) + "\n")
-        stdin.flush()
-        answer = stdout.readline()
-        if not answer:  # it has said on stderr why
-            raise SystemExit("the process with the pure package has ended")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        return json.loads(self._process.ask("\t".join(words).encode()))
 
 
 def _answer() -> None:

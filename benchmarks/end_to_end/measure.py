@@ -6,16 +6,14 @@ so many events a write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.progress import Progress
-
 from benchmarks.processes import Process, free_port, listens, module
 from benchmarks.pure import ENVIRONMENT
+from benchmarks.steps import Step, steps
 
 from .gateways import GATEWAYS, PURE, RELAY, expected
 from .load import Load, LoadFailed, put
@@ -62,15 +60,20 @@ _STREAMS, _SLOW_STREAMS = 500, 10
 _MAY_HOLD = 64 * 1024 * 1024
 
 
+def start_ends(stack: ExitStack) -> tuple[Process, int]:
+    """Start the clients, and an upstream; return the clients' process and the upstream's port."""
+    port = free_port()
+    clients = stack.enter_context(closing(Process(module("end_to_end.load"))))
+    upstream = Process(module("end_to_end.upstream", str(port)))
+    stack.enter_context(closing(upstream)).wait_for(partial(listens, port))
+    return clients, port
+
+
 class Bench:
     """The processes, and what can be asked of them."""
 
     def __init__(self, stack: ExitStack) -> None:
-        upstream = free_port()
-        self._load = stack.enter_context(closing(Process(module("end_to_end.load"))))
-        command = module("end_to_end.upstream", str(upstream))
-        replaying = stack.enter_context(closing(Process(command)))
-        replaying.wait_for(partial(listens, upstream))
+        self._load, upstream = start_ends(stack)
         self._gateways: dict[str, tuple[int, Process]] = {}
         for name in GATEWAYS:
             port = free_port()
@@ -114,7 +117,7 @@ class Bench:
 Timings = dict[str, dict[str, list[dict[str, float]]]]
 
 
-def _passes(bench: Bench, cells: Sequence[Cell], step: Callable[[str], None]) -> Timings:
+def _passes(bench: Bench, cells: Sequence[Cell], step: Step) -> Timings:
     """Measure cells: in each pass all gateways in turn, of which another one begins each time."""
     names = [*GATEWAYS]
     taken: Timings = {cell.name: {name: [] for name in names} for cell in cells}
@@ -134,12 +137,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     """Measure all cells; every stream that comes out is checked."""
     paced, full = (_QUICK, _QUICK_FULL) if quick else (PACED, FULL)
     total = sum(cell.passes for cell in paced + full) + 3
-    with Progress(console=Console(stderr=True)) as progress, ExitStack() as stack:
-        bar = progress.add_task("starting the gateways", total=total)
-
-        def step(description: str) -> None:
-            progress.update(bar, description=description, advance=1)
-
+    with steps(total) as step, ExitStack() as stack:
         bench = Bench(stack)
         resting = bench.resting()
         step("warming up")

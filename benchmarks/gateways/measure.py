@@ -6,20 +6,18 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.progress import Progress
-
 from benchmarks.end_to_end.load import Load, LoadFailed, Target, put
+from benchmarks.end_to_end.measure import Timings, start_ends
 from benchmarks.end_to_end.upstream import Answer
-from benchmarks.processes import Process, free_port, listens, module
+from benchmarks.processes import Process, free_port, listens
+from benchmarks.steps import Step, steps
 
 from . import fidelity
 from .peers import PEERS, UNAVAILABLE, Peer, Place
@@ -118,21 +116,13 @@ class Gateway:
         return put(self._clients, self.load(cell.clients, cell.answer, cell.requests))
 
 
-Step = Callable[[str], None]
-Timings = dict[str, dict[str, list[dict[str, float]]]]
-
-
 class Bench:
     """All gateways that can be started; why the others cannot."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.absent: dict[str, str] = {}
         self.running: dict[str, Gateway] = {}
-        upstream = free_port()
-        self._clients = stack.enter_context(closing(Process(module("end_to_end.load"))))
-        replaying = Process(module("end_to_end.upstream", str(upstream)))
-        stack.enter_context(closing(replaying))
-        replaying.wait_for(partial(listens, upstream))
+        self._clients, upstream = start_ends(stack)
         folder = Path(stack.enter_context(TemporaryDirectory()))
         for n, peer in enumerate(PEERS):
             if reason := peer.missing():
@@ -192,12 +182,7 @@ class Bench:
 def measure(*, quick: bool) -> dict[str, Any]:
     """Measure all gateways that are there; every stream that comes out is checked."""
     cells, passes = (_QUICK, 1) if quick else (CELLS, _PASSES)
-    with Progress(console=Console(stderr=True)) as progress, ExitStack() as stack:
-        bar = progress.add_task("starting the gateways", total=passes * len(cells) + 3)
-
-        def step(description: str) -> None:
-            progress.update(bar, description=description, advance=1)
-
+    with steps(passes * len(cells) + 3) as step, ExitStack() as stack:
         bench = Bench(stack)
         bench.wait()
         step("recorded streams")
