@@ -285,5 +285,9 @@ def test_a_table_of_gateways_says_what_is_gone() -> None:
 
 
 def test_the_readme_names_the_gateways_in_order() -> None:
-    line = report.line(_results())
+    results = _results()
+    line = report.line(results)
     assert f"(16 streams): {RELAY} 1.20× · slow 12.0×. [" in line
+    results["cells"]["R"] = {name: [one[0]] for name, one in results["cells"]["R"].items()}
+    results["cells"]["R"][RELAY] = [{"cpu": 15_000.0, "rate": 100.0}]
+    assert report.line(results).endswith(f"worst for it: {RELAY} 1.50× (16 clients).")
