@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -49,7 +48,10 @@ class Tap(asyncio.Protocol):
     """Stands between a connection and aiohttp's protocol, until it is closed."""
 
     def __init__(
-        self, content: _Content, protocol: ResponseHandler, transport: asyncio.Transport
+        self,
+        content: aiohttp.StreamReader,
+        protocol: ResponseHandler,
+        transport: asyncio.Transport,
     ) -> None:
         self._content = content
         self._pieces = content._buffer  # noqa: SLF001
@@ -62,6 +64,7 @@ class Tap(asyncio.Protocol):
     def open(self, on_read: Callable[[], None]) -> None:
         """Call a function after every read, and when the connection is lost."""
         self._on_read = on_read
+        self._content.__class__ = _Content
         self._protocol.read_timeout = None
         self._protocol.start_timeout()  # which ends the one that runs
         self._transport.set_protocol(self)
@@ -147,5 +150,4 @@ def tap(response: aiohttp.ClientResponse) -> Tap | None:
         return None
     if transport.get_protocol() is not protocol:
         return None
-    content.__class__ = _Content
-    return Tap(cast(_Content, content), protocol, transport)
+    return Tap(content, protocol, transport)
