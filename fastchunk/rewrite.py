@@ -171,8 +171,8 @@ class _Like:
 
     __slots__ = ("ended", "plans", "text")
 
-    def __init__(self, ended: list[Hashable]) -> None:
-        self.text: Text | None = None
+    def __init__(self, text: Text | None, ended: list[Hashable]) -> None:
+        self.text: Text | None = structs.replace(text, value="") if text else None
         """Their text, for all but its value; None if they have none."""
         self.ended: list[Hashable] = ended
         """The voices whose texts end with such an event."""
@@ -182,6 +182,11 @@ class _Like:
     def __bool__(self) -> bool:
         """Whether anything is done to them."""
         return self.text is not None or bool(self.ended)
+
+
+def _goes_on(text: Text | None, ended: list[Hashable]) -> bool:
+    """Tell whether an event's text, if it has one, is a piece of one that goes on after it."""
+    return text is None or not (text.is_whole or text.voice in ended)
 
 
 def _is_within(place: Place, edits: Edits) -> bool:
@@ -312,17 +317,14 @@ class Rewriter:
         elif self._notes[type(event)] is not None:
             return  # such an event comes once in a stream
         found = [text for text in texts if text.value]
-        like, value, varying = None, "", set()
-        if len(found) < 2 and all(map(self._is_marked, texts)):
-            like = _Like(ended)
-        if like is not None and found:
-            text = found[0]
-            value = text.value
-            varying = {str(place[-1]) for place in self._script.copies(event, text)}
-            like.text = structs.replace(text, value="")
-            if text.is_whole or text.voice in ended:
-                like = None
-        self.alike.learn(like, said, data, value, varying)
+        text = found[0] if found else None
+        if len(found) > 1 or not all(map(self._is_marked, texts)) or not _goes_on(text, ended):
+            self.alike.learn(None, said, data, "", ())
+            return
+        value = text.value if text else ""
+        copies = self._script.copies(event, text) if text else ()
+        varying = {str(place[-1]) for place in copies}
+        self.alike.learn(_Like(text, ended), said, data, value, varying)
 
     def _is_marked(self, text: Text) -> bool:
         """Tell whether all that stands in a text's place, and in its parts, tells events apart."""
