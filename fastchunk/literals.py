@@ -3,8 +3,8 @@
 In:  the strings, once; then a text, and where in it to begin.
 Out: the next place where one of them stands for sure, or from where on more text must decide. Of
 several strings that stand at one place the longest counts.
-Cost: one compiled search for the first two characters of any string; where they stand, one binary
-search in the sorted strings. So nothing is built per character of the strings, and a hundred
+Cost: one compiled search for the first two or three characters of any string; where they stand, one
+binary search in the sorted strings. So nothing is built per character of the strings, and a hundred
 thousand of them are sorted, not compiled.
 
     >>> literals = Literals(["key", "keyring"])
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 __all__ = ["UNDECIDED", "Literals"]
 
+_FEW = 64
 UNDECIDED = -1
 """The end of a match that only more text can decide."""
 
@@ -77,15 +78,34 @@ def _prefixes_of(strings: list[str]) -> list[int]:
 
 
 def _search_for_heads(strings: list[str]) -> Callable[[str, int], re.Match[str] | None]:
-    """Compile a search for any string's first character before one that may come second."""
-    seconds: dict[str, set[str]] = {}
+    """Compile a search for any string's first characters, or as many of them as end the text."""
+    # Three of them leave fewer places to look at; of many strings, two are searched for faster.
+    depth = 3 if len(strings) <= _FEW else 2
+    heads = _tails_by_head({string[:depth] for string in strings})
+    # Those behind the first are only looked at, so that the next search may begin with them.
+    looks = (
+        re.escape(head) + (f"(?={_pattern_of(tails)})" if all(tails) else "")
+        for head, tails in heads.items()
+    )
+    return re.compile("|".join(looks)).search
+
+
+def _pattern_of(tails: set[str]) -> str:
+    """Return a pattern of where any of the tails stands, or ends the text; none of them is empty."""
+    ends, parts = "", [r"\Z"]
+    for head, below in _tails_by_head(tails).items():
+        if all(below):
+            parts.append(re.escape(head) + _pattern_of(below))
+        else:
+            ends += re.escape(head)
+    if ends:
+        parts.insert(0, f"[{ends}]")
+    return f"(?:{'|'.join(parts)})"
+
+
+def _tails_by_head(strings: Iterable[str]) -> dict[str, set[str]]:
+    """Sort strings by their first characters."""
+    found: dict[str, set[str]] = {}
     for string in strings:
-        seconds.setdefault(string[0], set()).add(string[1:2])
-    heads = []
-    for first, following in seconds.items():
-        head = re.escape(first)
-        if "" not in following:
-            # The second one is only looked at, so that the next search may begin with it.
-            head += rf"(?![^{''.join(map(re.escape, following))}])"
-        heads.append(head)
-    return re.compile("|".join(heads)).search
+        found.setdefault(string[0], set()).add(string[1:])
+    return found
