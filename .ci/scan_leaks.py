@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec.json import encode
 
-from fastchunk import _scan, wire
+from fastchunk import _scan, messages, wire
 
 CALLS = 1_000_000
 PATHS: list[tuple[str | None, ...]] = [
@@ -64,6 +64,15 @@ ALIKE_LOOKER = _scan.Looker(
 READER = _scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20)
 DECODE = _scan.guarded_decoder(wire.decode_utf8, len)
 FORWARDER = _scan.Forwarder(TABLE, CHANGES, _scan.Tally(), 1 << 20)
+DELTAS = _scan.Deltas(
+    messages.ContentBlockDeltaEvent,
+    {messages.TextDelta: "text", messages.InputJSONDelta: "partial_json"},
+)
+DELTA_EVENTS: list[Any] = [
+    messages.ContentBlockDeltaEvent(index=n % 3, delta=delta)
+    for n in range(6)
+    for delta in (messages.TextDelta(text="a" * n), messages.InputJSONDelta(), None)
+]
 
 
 def learn(n: int) -> None:
@@ -120,6 +129,14 @@ def read(n: int) -> None:
         READER.rest()
 
 
+def gather(_: int) -> None:
+    """Gather the pieces of a stream; some of them have no list."""
+    lists: Any = {0: ["a"], 1: []}, {0: []}
+    add = _scan.gatherer(DELTAS, lists, id)
+    for event in DELTA_EVENTS:
+        add(event)
+
+
 def refuse(n: int) -> None:
     """Give each function what it raises for."""
     with suppress(ValueError):
@@ -130,6 +147,8 @@ def refuse(n: int) -> None:
         FORWARDER.forward(READS[0], 1 << 20)
     with suppress(AttributeError):
         _scan.Table([(n,)])  # type: ignore[list-item]
+    with suppress(ValueError):
+        _scan.gatherer(DELTAS, (), id)
 
 
 WORK: dict[str, tuple[int, Callable[[int], object]]] = {
@@ -142,6 +161,7 @@ WORK: dict[str, tuple[int, Callable[[int], object]]] = {
     "recognize": (CALLS // 4, recognize),
     "look": (CALLS // 4, look),
     "guarded_decoder": (CALLS, lambda n: DECODE(DOCUMENTS[n & 63])),
+    "gather": (CALLS // 20, gather),
     "cut_plain": (CALLS, lambda n: _scan.cut_plain(READS[n % 60])),
     "forward": (CALLS, forward),
     "feed": (CALLS, feed),

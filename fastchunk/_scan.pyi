@@ -1,7 +1,9 @@
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ._scan_py import Decode, Edit, Look, LookAlike, Made, Notes, Path, Plan, Value
+from msgspec import Struct
+
+from ._scan_py import Add, Decode, Edit, Lists, Look, LookAlike, Made, Notes, Path, Plan, Value
 
 class Table:
     paths: list[Path]
@@ -21,6 +23,9 @@ class Tally:
     indexes: set[int]
     finish_reasons: dict[int, str]
     def note(self, chunk: Any) -> None: ...
+
+class Deltas:
+    def __init__(self, event_type: type[Struct], pieces: Mapping[type[Struct], str]) -> None: ...
 
 class Forwarder:
     ready: bool
@@ -91,6 +96,7 @@ def quick_editor(
     drop: object,
     otherwise: Edit,
 ) -> Edit: ...
+def gatherer(deltas: Deltas, lists: Lists, otherwise: Add) -> Add: ...
 def guarded_decoder(fast: Decode, otherwise: Decode) -> Decode: ...
 def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None: ...
 def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | None: ...

@@ -41,6 +41,7 @@ cdef enum:
     MAX_SHARED = 256  # signatures that the forwarders of a table share
     MAX_OWN = 16  # further ones that a forwarder learns for itself
     MAX_LIKE = 8192  # bytes of an event that others are compared with
+    MAX_DELTAS = 4
     KEPT_BUFFER = 65536
     MAX_LEVELS = 200  # of nesting that the exact path takes, too
     MAX_DIGITS = 4300
@@ -48,6 +49,7 @@ cdef enum:
 include "_json.pxi"
 include "_walk.pxi"
 include "_slots.pxi"
+include "_gather.pxi"
 include "_frame.pxi"
 include "_recognize.pxi"
 include "_forward.pxi"

@@ -65,7 +65,7 @@ class Accumulator(Generic[A]):
         """Take the family of the chunks. Raises `TypeError` for what is no family."""
         dialect_of(family)
         self._answer: Answer = getattr(family, "Answer", _ChatAnswer)()
-        self.add: Callable[[Any], None] = self._answer.add
+        self.add: Callable[[Any], None] = getattr(self._answer, "adder", self._answer.add)
         """Add the next chunk. Of chat's, only usage and the tokens of logprobs are kept.
 
         Raises `TypeError` for what is no chunk of the family, `InvalidChunk` for a chunk of the

@@ -30,6 +30,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field, json, structs
 from . import codec
 from .codec import Data
 from .exact import parse
+from .scan import Deltas, gatherer
 from .tagged import Tagged, UnknownEvent, tagged_decoder
 from .wire import Integer, Opaque, Text
 
@@ -514,7 +515,7 @@ def merge_usage(known: Usage, later: Usage) -> Usage:
     merged = structs.replace(known)
     for name in later.__struct_fields__:
         said = getattr(later, name)
-        if said is not UNSET and _says(said):
+        if said is not UNSET and said is not None and said != _NULL:
             setattr(merged, name, said)
     return merged
 
@@ -530,11 +531,17 @@ class Answer:
     def __init__(self) -> None:
         self._message = Message()
         self._blocks: dict[Any, _Block] = {}
-        # What takes the next piece of a block's text or arguments.
-        self._texts: dict[Any, Callable[[Text], None]] = {}
-        self._arguments: dict[Any, Callable[[Text], None]] = {}
+        # By the position of a block what its pieces are appended to.
+        self._texts: _Pieces = {}
+        self._arguments: _Pieces = {}
+        self._thoughts: _Pieces = {}
         self._started = False
         self._finished = False
+
+    @property
+    def adder(self) -> Callable[[Event], None]:
+        """A function that does what `add` does, compiled where the scanner is."""
+        return gatherer(_DELTAS, (self._texts, self._arguments, self._thoughts), self.add)
 
     def add(self, event: Event) -> None:
         """Add the next event; one that says nothing about the message changes nothing.
@@ -546,9 +553,9 @@ class Answer:
             delta = event.delta
             try:
                 if type(delta) is TextDelta:
-                    self._texts[event.index](delta.text)
+                    self._texts[event.index].append(delta.text)
                 elif type(delta) is InputJSONDelta:
-                    self._arguments[event.index](delta.partial_json)
+                    self._arguments[event.index].append(delta.partial_json)
                 else:
                     self._blocks[event.index].add(delta)
             except (KeyError, TypeError):
@@ -591,9 +598,11 @@ class Answer:
         index = len(self._blocks)
         made = self._blocks[index] = _BUILDERS.get(type(block), _Block)(block)
         if isinstance(made, _TextBlock):
-            self._texts[index] = made.append
+            self._texts[index] = made.pieces
         elif isinstance(made, _UseBlock):
-            self._arguments[index] = made.append
+            self._arguments[index] = made.pieces
+        elif isinstance(made, _ThinkingBlock):
+            self._thoughts[index] = made.pieces
         if type(block) is FallbackBlock and isinstance(block.to, FallbackInfo):
             self._message.model = block.to.model  # the one that answers from here on
 
@@ -613,15 +622,15 @@ class Answer:
 
 def _take(message: Message, source: Struct, name: str) -> None:
     said = getattr(source, name)
-    if _says(said):
+    if said is not UNSET and said is not None and said != _NULL:
         setattr(message, name, said)
 
 
-def _says(value: object) -> bool:
-    """Tell whether a field has a value: it is neither absent nor null."""
-    return not (value is UNSET or value is None or (type(value) is Raw and value == _NULL))
-
-
+_DELTAS = Deltas(
+    ContentBlockDeltaEvent,
+    {TextDelta: "text", InputJSONDelta: "partial_json", ThinkingDelta: "thinking"},
+)
+_Pieces: TypeAlias = "dict[Any, list[Text]]"
 _NULL = Raw(b"null")
 _QUIET = frozenset({ContentBlockStopEvent, PingEvent, ErrorEvent, UnknownEvent})
 """The events that say nothing about the message."""
@@ -643,12 +652,11 @@ class _Block:
 
 
 class _TextBlock(_Block):
-    __slots__ = ("_citations", "_pieces", "append")
+    __slots__ = ("_citations", "pieces")
 
     def __init__(self, block: TextBlock) -> None:
         self._block = block
-        self._pieces = [block.text]
-        self.append = self._pieces.append
+        self.pieces = [block.text]
         self._citations = list(block.citations) if isinstance(block.citations, list) else []
 
     def add(self, delta: Any) -> None:
@@ -657,39 +665,37 @@ class _TextBlock(_Block):
 
     def build(self) -> Any:
         citations = self._citations[:] or self._block.citations
-        return structs.replace(self._block, text=_join(self._pieces), citations=citations)
+        return structs.replace(self._block, text=_join(self.pieces), citations=citations)
 
 
 class _ThinkingBlock(_Block):
-    __slots__ = ("_append", "_pieces", "_signature")
+    __slots__ = ("_signature", "pieces")
 
     def __init__(self, block: ThinkingBlock) -> None:
         self._block = block
-        self._pieces = [block.thinking]
-        self._append = self._pieces.append
+        self.pieces = [block.thinking]
         self._signature = block.signature
 
     def add(self, delta: Any) -> None:
         if type(delta) is ThinkingDelta:
-            self._append(delta.thinking)
+            self.pieces.append(delta.thinking)
         elif isinstance(delta, SignatureDelta):
             self._signature = delta.signature
 
     def build(self) -> Any:
-        thinking = _join(self._pieces)
+        thinking = _join(self.pieces)
         return structs.replace(self._block, thinking=thinking, signature=self._signature)
 
 
 class _UseBlock(_Block):
-    __slots__ = ("_pieces", "append")
+    __slots__ = ("pieces",)
 
     def __init__(self, block: UseBlock) -> None:
         self._block = block
-        self._pieces: list[Text] = []
-        self.append = self._pieces.append
+        self.pieces: list[Text] = []
 
     def build(self) -> Any:
-        text = _join(self._pieces)
+        text = _join(self.pieces)
         return structs.replace(self._block, input=_read_arguments(text)) if text else self._block
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "PLAIN",
     "TEXT",
     "Alike",
+    "Deltas",
     "Forwarder",
     "Looker",
     "Notes",
@@ -46,6 +47,7 @@ __all__ = [
     "Value",
     "compiled",
     "cut_plain",
+    "gatherer",
     "guarded_decoder",
     "is_plain",
     "paths_of",
@@ -68,12 +70,14 @@ MAX_PATHS = 32
 if TYPE_CHECKING:
     from ._scan import (
         Alike,
+        Deltas,
         Forwarder,
         Looker,
         Reader,
         Table,
         Tally,
         cut_plain,
+        gatherer,
         guarded_decoder,
         is_plain,
         plain_events,
@@ -96,6 +100,7 @@ else:
     Reader = implementation.Reader
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
+    Deltas, gatherer = implementation.Deltas, implementation.gatherer
     guarded_decoder, plain_events = implementation.guarded_decoder, implementation.plain_events
     scan, is_plain = implementation.scan, implementation.is_plain
     splice, quick_editor = implementation.splice, implementation.quick_editor

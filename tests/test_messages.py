@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
-from fastchunk import InvalidChunk, encode, messages, wire
+from fastchunk import Accumulator, InvalidChunk, encode, messages, wire
 from fastchunk.messages import Answer, Message, UnknownEvent, Usage, merge_usage
 from fastchunk.scan import MAX_PATHS, paths_of
 from tests.family_streams import events_of, recorded_of
@@ -48,10 +48,13 @@ def _text(text: Any, index: Any = 0) -> Any:
 
 
 def _answer(*events: Any) -> Any:
-    answer = Answer()
+    answer, accumulator = Answer(), Accumulator(messages)
     for event in events:
         answer.add(event)
-    return json.loads(encode(answer.build()))
+        accumulator.add(event)
+    built = answer.build()
+    assert accumulator.result() == built
+    return json.loads(encode(built))
 
 
 def _tagged(struct: Any) -> dict[str, Any]:
@@ -490,6 +493,8 @@ def test_arguments_that_break_off_or_are_no_json(text: str, expected: Any) -> No
 def test_what_is_no_event_cannot_be_added(event: Any) -> None:
     with pytest.raises(TypeError, match=r"event must be one of messages\.Event"):
         Answer().add(event)
+    with pytest.raises(TypeError, match=r"event must be one of messages\.Event"):
+        Accumulator(messages).add(event)
 
 
 def test_a_large_message_adds_up() -> None:

@@ -16,9 +16,10 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 import fastchunk
-from fastchunk import EventTooLarge, InvalidChunk, Relay, scan, wire
+from fastchunk import EventTooLarge, InvalidChunk, Relay, _scan_py, messages, scan, wire
 from fastchunk.dialects import chat
 from fastchunk.edit import _edit_exactly
 from fastchunk.sse import BlockSplitter, blocks
@@ -638,6 +639,59 @@ def test_a_guarded_decoder_leaves_to_the_other_one_what_is_not_harmless(module: 
         assert decode(data) == ("otherwise", data)
     for data in (b"[1]", "[1]", b"[1]"):
         assert decode(data) in ([1], ("otherwise", data))
+
+
+_PIECES = {messages.TextDelta: "text", messages.ThinkingDelta: "thinking"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_gatherer_appends_a_piece_or_leaves_the_event(module: ModuleType) -> None:
+    known: Any = messages.ContentBlockDeltaEvent
+    lists: Any = {0: ["a"], 1: "no list", 2: []}, {0: []}
+    left: list[Any] = []
+    add = module.gatherer(module.Deltas(known, _PIECES), lists, left.append)
+    text, thought = messages.TextDelta(text="b"), messages.ThinkingDelta(thinking="c")
+    taken = [known(index=0, delta=text), known(index=0, delta=thought), known(index=2, delta=text)]
+    others = [
+        *(known(index=index, delta=text) for index in (1, 3, -1, 0.0, False, None, "0", [0])),
+        *(known(index=0, delta=delta) for delta in (None, "text", messages.SignatureDelta())),
+        *(known(), known(delta=text), messages.PingEvent(), text, None, "event", {"index": 0}),
+    ]
+    for event in [*taken, *others, known(index=0, delta=messages.TextDelta())]:
+        add(event)
+    if module is _scan_py:
+        assert left[: len(taken)] == taken
+        del left[: len(taken)]
+        left.pop()
+    else:
+        assert lists == ({0: ["a", "b", UNSET], 1: "no list", 2: ["b"]}, {0: ["c"]})
+    assert all(a is b for a, b in zip(left, others, strict=True))
+
+
+def test_the_compiled_gatherer_checks_its_arguments() -> None:
+    module: Any
+    for module in COMPILED:
+        deltas = module.Deltas(messages.ContentBlockDeltaEvent, _PIECES)
+        with pytest.raises(ValueError, match="lists for each type of delta"):
+            module.gatherer(deltas, ({},), print)
+        wrong: Any
+        for wrong in ((None, ({}, {})), (deltas, None), (deltas, [{}, {}]), (deltas, ({}, []))):
+            with pytest.raises(TypeError):
+                module.gatherer(*wrong, print)
+        with pytest.raises(OverflowError, match="more than 4 types of delta"):
+            module.Deltas(messages.PingEvent, dict.fromkeys(map(str, range(5)), "text"))
+
+
+def test_the_compiled_gatherer_leaves_events_whose_fields_are_no_slots() -> None:
+    class Event:
+        index, delta = 0, messages.TextDelta(text="a")
+
+    module: Any
+    for module in COMPILED:
+        left: list[Any] = []
+        add = module.gatherer(module.Deltas(Event, {}), (), left.append)
+        add(Event())
+        assert len(left) == 1
 
 
 @pytest.mark.parametrize("module", MODULES)

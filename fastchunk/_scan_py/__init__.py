@@ -6,6 +6,7 @@ Its modules are divided as the files of the compiled one are.
 from .alike import Alike, LookAlike, Plan
 from .forward import Forwarder
 from .frame import DONE, Made, Tally, cut_plain, plain_events
+from .gather import Add, Deltas, Lists, gatherer
 from .read import Decode, Look, Looker, Notes, Reader, guarded_decoder
 from .splice import Edit, quick_editor, splice
 from .table import FACT, IN_PLACE, KIND, LATEST, PLAIN, TEXT, Path, Table, Value
@@ -19,10 +20,13 @@ __all__ = [
     "LATEST",
     "PLAIN",
     "TEXT",
+    "Add",
     "Alike",
     "Decode",
+    "Deltas",
     "Edit",
     "Forwarder",
+    "Lists",
     "Look",
     "LookAlike",
     "Looker",
@@ -36,6 +40,7 @@ __all__ = [
     "Tally",
     "Value",
     "cut_plain",
+    "gatherer",
     "guarded_decoder",
     "has_duplicates",
     "is_plain",
