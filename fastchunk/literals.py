@@ -91,7 +91,7 @@ def _search_for_heads(strings: list[str]) -> Callable[[str, int], re.Match[str] 
 
 
 def _pattern_of(tails: set[str]) -> str:
-    """Return a pattern of where any of the tails stands, or ends the text; none of them is empty."""
+    """Return a pattern of where any of the tails, none of them empty, stands or ends the text."""
     ends, parts = "", [r"\Z"]
     for head, below in _tails_by_head(tails).items():
         if all(below):
