@@ -403,10 +403,15 @@ def iter_chunks(
     iterable raises.
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
-    take, seen = stream.take, stream._seen  # noqa: SLF001 - a property costs a call for each read
+    # `take` and `done` would cost two calls for each read.
+    take_quickly, take, seen = stream._take_quickly, stream._take, stream._seen  # noqa: SLF001
     for data in iterable:
-        items = take(data)
-        yield from _raising(items) if stream.faulty else items
+        items = take_quickly(data)
+        if items is None:
+            items = take(data)
+            yield from _raising(items) if stream.faulty else items
+        else:
+            yield from items
         if seen.done:
             return
     yield from _raising(stream.end())
