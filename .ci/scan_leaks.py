@@ -129,6 +129,18 @@ def read(n: int) -> None:
         READER.rest()
 
 
+def iterate(n: int) -> None:
+    """Iterate over reads, up to the end or an error."""
+    wrong: list[Any] = [wire, ValueError()]
+    reader = _scan.Reader(wire.decode_utf8, _scan.Tally(), 1 << 20)
+    reader.ready = True
+    reads = iter([READS[n % 60], b"x", READS[0]])
+    take = (lambda _: wrong) if n & 1 else (lambda _: [])
+    with suppress(ValueError):
+        for _chunk in _scan.iterate(reads, reader, take, list, _scan.Tally()):
+            pass
+
+
 def gather(_: int) -> None:
     """Gather the pieces of a stream; some of them have no list."""
     lists: Any = {0: ["a"], 1: []}, {0: []}
@@ -161,6 +173,7 @@ WORK: dict[str, tuple[int, Callable[[int], object]]] = {
     "recognize": (CALLS // 4, recognize),
     "look": (CALLS // 4, look),
     "guarded_decoder": (CALLS, lambda n: DECODE(DOCUMENTS[n & 63])),
+    "iterate": (CALLS // 20, iterate),
     "gather": (CALLS // 20, gather),
     "cut_plain": (CALLS, lambda n: _scan.cut_plain(READS[n % 60])),
     "forward": (CALLS, forward),

@@ -65,7 +65,7 @@ cdef class Reader:
         self.ready = False
         self.done = []
 
-    def feed(self, data):
+    cpdef feed(self, data):
         """Take a read of whole events and return its chunks; None if some of it is for `rest`."""
         if not self.ready or type(data) is not bytes:
             return None
@@ -168,3 +168,56 @@ cdef class Reader:
             p = block.next
         self.at = p - base
         return chunks
+
+
+cdef class Chunks:
+    """Iterates over the chunks of a stream's reads."""
+
+    cdef object reads, take, end
+    cdef Reader reader
+    cdef Tally tally
+    cdef list items  # of the last read
+    cdef Py_ssize_t at
+    cdef bint ended
+
+    def __cinit__(self, reads, Reader reader, take, end, Tally tally not None):
+        self.reads, self.reader, self.take, self.end = reads, reader, take, end
+        self.tally, self.items = tally, []
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while self.at >= len(self.items):
+            if self.ended:
+                raise StopIteration
+            self._read_on()
+        item = self.items[self.at]
+        self.at += 1
+        if isinstance(item, BaseException):
+            self.items, self.ended = [], True
+            raise item
+        return item
+
+    cdef int _read_on(self) except -1:
+        self.ended = True  # unless there is a read, and nothing is raised
+        self.items, self.at = [], 0
+        if self.tally.done:
+            return 0
+        data = next(self.reads, self)
+        if data is self:
+            self.items = self.end()
+            return 0
+        items = None if self.reader is None else self.reader.feed(data)
+        self.items = self.take(data) if items is None else items
+        self.ended = False
+        return 0
+
+
+def iterate(reads, reader, take, end, tally):
+    """Iterate over the chunks of reads, up to where the tally says that the stream is done.
+
+    `take` gets a read that the reader leaves, and `end` is called behind the last one. Both return
+    lists of chunks; an error among them is raised in its place, and ends the iteration.
+    """
+    return Chunks(reads, reader, take, end, tally)

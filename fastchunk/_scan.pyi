@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -89,6 +89,13 @@ class Looker:
 
 def scan(data: bytes, table: Table) -> list[tuple[int, int, int]] | None: ...
 def is_plain(data: bytes, table: Table | None = None) -> bool: ...
+def iterate(
+    reads: Iterator[Any],
+    reader: Reader | None,
+    take: Callable[[Any], list[Any]],
+    end: Callable[[], list[Any]],
+    tally: Tally,
+) -> Iterator[Any]: ...
 def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None: ...
 def quick_editor(
     table_of: Callable[[tuple[str, ...]], Table],

@@ -50,6 +50,7 @@ __all__ = [
     "gatherer",
     "guarded_decoder",
     "is_plain",
+    "iterate",
     "paths_of",
     "plain_events",
     "quick_editor",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         gatherer,
         guarded_decoder,
         is_plain,
+        iterate,
         plain_events,
         quick_editor,
         scan,
@@ -97,7 +99,7 @@ else:
     compiled = implementation is not _scan_py
     Alike = implementation.Alike
     Forwarder, Looker = implementation.Forwarder, implementation.Looker
-    Reader = implementation.Reader
+    Reader, iterate = implementation.Reader, implementation.iterate
     Table, Tally = implementation.Table, implementation.Tally
     cut_plain = implementation.cut_plain
     Deltas, gatherer = implementation.Deltas, implementation.gatherer

@@ -30,7 +30,7 @@ from . import wire
 from .dialect import Dialect
 from .dialects import chat, dialect_of
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
-from .scan import Reader, Tally, cut_plain
+from .scan import Reader, Tally, cut_plain, iterate
 from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, block_at, parse_block
 
 __all__ = [
@@ -396,25 +396,15 @@ def iter_chunks(
 def iter_chunks(
     iterable: Iterable[bytes], family: Family[Any] = wire, *, max_event_size: int = MAX_EVENT_SIZE
 ) -> Iterator[Any]:
-    """Yield every chunk of a stream of bytes, up to `[DONE]`.
+    """Iterate over every chunk of a stream of bytes, up to `[DONE]`.
 
-    Raises `InvalidChunk` at an event that cannot be decoded, `UpstreamError` at an error event,
-    `TruncatedStream` where the stream stops before it is complete, `EventTooLarge`; and what the
-    iterable raises.
+    Raises `TypeError` for what is no family; and in the iteration `InvalidChunk` at an event that
+    cannot be decoded, `UpstreamError` at an error event, `TruncatedStream` where the stream stops
+    before it is complete, `EventTooLarge`; and what the iterable raises.
     """
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
-    # `take` and `done` would cost two calls for each read.
-    take_quickly, take, seen = stream._take_quickly, stream._take, stream._seen  # noqa: SLF001
-    for data in iterable:
-        items = take_quickly(data)
-        if items is None:
-            items = take(data)
-            yield from _raising(items) if stream.faulty else items
-        else:
-            yield from items
-        if seen.done:
-            return
-    yield from _raising(stream.end())
+    reader, take, end, seen = stream._reader, stream._take, stream.end, stream._seen  # noqa: SLF001
+    return iterate(iter(iterable), reader, take, end, seen)
 
 
 @overload

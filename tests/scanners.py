@@ -24,7 +24,7 @@ _USERS = [
 ]
 _NAMES = (
     *("Alike", "Forwarder", "Looker", "Reader", "Table"),
-    *("cut_plain", "is_plain", "plain_events", "scan", "splice"),
+    *("cut_plain", "is_plain", "iterate", "plain_events", "scan", "splice"),
 )
 
 

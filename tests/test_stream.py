@@ -188,6 +188,51 @@ def test_the_iterables_own_exceptions_pass() -> None:
     assert _texts(found) == "A"
 
 
+@pytest.mark.parametrize(
+    "reads", [[events(A, b"{", B), events(A, B)], [events(A)], [b"", events(A), b"data: ["]]
+)
+def test_an_iterator_is_over_after_an_error(reads: list[bytes]) -> None:
+    chunks = iter_chunks(reads)
+    assert iter(chunks) is chunks
+    assert _texts([next(chunks)]) == "A"
+    with pytest.raises((InvalidChunk, TruncatedStream)):
+        next(chunks)
+    assert list(chunks) == []
+    assert next(chunks, None) is None
+
+
+def test_an_iterator_reads_no_further_than_it_must() -> None:
+    taken: list[int] = []
+
+    def reads() -> Iterator[bytes]:
+        for number, read in enumerate([events(A), events(B, A), events(b"[DONE]"), events(B)]):
+            taken.append(number)
+            yield read
+            taken.append(-number)
+
+    chunks = iter_chunks(reads())
+    assert taken == []
+    next(chunks)
+    assert taken == [0]
+    next(chunks)
+    next(chunks)
+    assert taken == [0, 0, 1]
+    assert list(chunks) == []
+    assert taken == [0, 0, 1, -1, 2]
+
+
+def test_what_is_no_family_or_no_iterable_of_reads_cannot_be_iterated() -> None:
+    with pytest.raises(TypeError, match="family must be a module"):
+        iter_chunks([], cast(Any, None))
+    with pytest.raises(TypeError, match="not iterable"):
+        iter_chunks(cast(Any, 5))
+    for read in (None, "data: {}", 5):
+        chunks = iter_chunks([cast(Any, read)])
+        with pytest.raises(TypeError):
+            next(chunks)
+        assert list(chunks) == []
+
+
 def test_errors_say_what_they_are_about() -> None:
     with pytest.raises(UpstreamError, match=r"^no$") as upstream:
         list(iter_chunks([events(ERROR)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import UNSET
 from .alike import Alike, LookAlike
 from .frame import Tally, cut_named, cut_plain, note_done
 
-__all__ = ["Decode", "Look", "Looker", "Notes", "Reader", "guarded_decoder"]
+__all__ = ["Decode", "Look", "Looker", "Notes", "Reader", "guarded_decoder", "iterate"]
 
 Notes: TypeAlias = "dict[type, Callable[[Any, Any], None] | None]"
 """By the type of an event what takes note, in a tally, of what it says of its stream; or None."""
@@ -121,6 +121,33 @@ class Reader:
                 return None
         self._tally.chunks += 1
         return event
+
+
+def iterate(
+    reads: Iterator[Any],
+    reader: Reader | None,
+    take: Callable[[Any], list[Any]],
+    end: Callable[[], list[Any]],
+    tally: Tally,
+) -> Iterator[Any]:
+    """Iterate over the chunks of reads, up to where the tally says that the stream is done.
+
+    `take` gets a read that the reader leaves, and `end` is called behind the last one. Both return
+    lists of chunks; an error among them is raised in its place, and ends the iteration.
+    """
+    for data in reads:
+        chunks = reader.feed(data) if reader else None
+        yield from _raising(take(data)) if chunks is None else chunks
+        if tally.done:
+            return
+    yield from _raising(end())
+
+
+def _raising(items: list[Any]) -> Iterator[Any]:
+    for item in items:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
 
 
 class Looker:
