@@ -5,15 +5,19 @@ cdef class Deltas:
     """Where a type of event has its index and delta, and where a type of delta has its piece."""
 
     cdef object types  # whose slots these are
+    cdef object quiet
     cdef Slots event
     cdef Slots deltas[MAX_DELTAS]
     cdef int count
 
-    def __cinit__(self, event_type, pieces):
-        """Take the type of the events, and for each type of delta the name of its piece."""
+    def __cinit__(self, event_type, pieces, quiet=()):
+        """Take the type of the events, and for each type of delta the name of its piece.
+
+        Events of the `quiet` types say nothing.
+        """
         if len(pieces) > MAX_DELTAS:
             raise OverflowError(f"more than {MAX_DELTAS} types of delta")
-        self.types = event_type, tuple(pieces)
+        self.types, self.quiet = (event_type, tuple(pieces)), frozenset(quiet)
         find_slots(&self.event, event_type, ("index", "delta"))
         for delta_type, name in pieces.items():
             find_slots(&self.deltas[self.count], delta_type, (name,))
@@ -48,6 +52,8 @@ def gatherer(Deltas deltas not None, tuple lists not None, otherwise):
                             (<list>pieces).append(slot(delta, &deltas.deltas[i], 0))
                             return
                         break
+        elif type(event) in deltas.quiet:
+            return
         otherwise(event)
 
     return add

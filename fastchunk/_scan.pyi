@@ -25,7 +25,12 @@ class Tally:
     def note(self, chunk: Any) -> None: ...
 
 class Deltas:
-    def __init__(self, event_type: type[Struct], pieces: Mapping[type[Struct], str]) -> None: ...
+    def __init__(
+        self,
+        event_type: type[Struct],
+        pieces: Mapping[type[Struct], str],
+        quiet: Collection[type] = (),
+    ) -> None: ...
 
 class Forwarder:
     ready: bool

@@ -530,11 +530,12 @@ class Answer:
 
     def __init__(self) -> None:
         self._message = Message()
-        self._blocks: dict[Any, _Block] = {}
-        # By the position of a block what its pieces are appended to.
+        # By their position, the blocks as they began, and what has been added to each.
+        self._blocks: dict[Any, Any] = {}
         self._texts: _Pieces = {}
         self._arguments: _Pieces = {}
         self._thoughts: _Pieces = {}
+        self._citations: dict[Any, list[Any]] = {}
         self._started = False
         self._finished = False
 
@@ -557,13 +558,13 @@ class Answer:
                 elif type(delta) is InputJSONDelta:
                     self._arguments[event.index].append(delta.partial_json)
                 else:
-                    self._blocks[event.index].add(delta)
+                    self._add_other(event.index, delta)
             except (KeyError, TypeError):
                 return  # there is no such block, or the index is no number
         elif type(event) in _QUIET:
             pass
         elif type(event) is ContentBlockStartEvent:
-            self._add_block(_or_null(event.content_block))
+            self._add_block(event.content_block)
         elif type(event) is MessageStartEvent:
             self._start(event.message)
         elif type(event) is MessageDeltaEvent:
@@ -583,8 +584,20 @@ class Answer:
 
         What was not added to, its usage among it, is the events' own objects, not copies.
         """
-        blocks = [block.build() for block in self._blocks.values()]
-        return structs.replace(self._message, content=blocks)
+        content = self._blocks.copy()
+        for index, pieces in self._texts.items():
+            content[index] = structs.replace(content[index], text=_join(pieces))
+        for index, citations in self._citations.items():
+            block = content[index]
+            known = block.citations if isinstance(block.citations, list) else []
+            content[index] = structs.replace(block, citations=known + citations)
+        for index, pieces in self._arguments.items():
+            text = _join(pieces)
+            if text:
+                content[index] = structs.replace(content[index], input=_read_arguments(text))
+        for index, pieces in self._thoughts.items():
+            content[index] = structs.replace(content[index], thinking=_join(pieces))
+        return structs.replace(self._message, content=list(content.values()))
 
     def _start(self, message: Any) -> None:
         if self._started or not isinstance(message, Message):
@@ -596,15 +609,32 @@ class Answer:
 
     def _add_block(self, block: Any) -> None:
         index = len(self._blocks)
-        made = self._blocks[index] = _BUILDERS.get(type(block), _Block)(block)
-        if isinstance(made, _TextBlock):
-            self._texts[index] = made.pieces
-        elif isinstance(made, _UseBlock):
-            self._arguments[index] = made.pieces
-        elif isinstance(made, _ThinkingBlock):
-            self._thoughts[index] = made.pieces
-        if type(block) is FallbackBlock and isinstance(block.to, FallbackInfo):
+        self._blocks[index] = None if block is UNSET else block
+        if type(block) is TextBlock:
+            self._texts[index] = [block.text]
+        elif type(block) in _USES:
+            self._arguments[index] = []
+        elif type(block) is ThinkingBlock:
+            self._thoughts[index] = [block.thinking]
+        elif type(block) is FallbackBlock and isinstance(block.to, FallbackInfo):
             self._message.model = block.to.model  # the one that answers from here on
+
+    def _add_other(self, index: Any, delta: Any) -> None:
+        """Add a delta; one that does not belong to a block of this type changes nothing."""
+        block = self._blocks[index]
+        if type(delta) is ThinkingDelta:
+            self._thoughts[index].append(delta.thinking)
+        elif type(delta) is CitationsDelta:
+            if type(block) is TextBlock and delta.citation is not UNSET:
+                self._citations.setdefault(index, []).append(delta.citation)
+        elif type(delta) is SignatureDelta:
+            if type(block) is ThinkingBlock:
+                self._blocks[index] = structs.replace(block, signature=delta.signature)
+        elif type(delta) is CompactionContentBlockDelta and type(block) is CompactionBlock:
+            content, encrypted = _or_null(delta.content), _or_null(delta.encrypted_content)
+            self._blocks[index] = structs.replace(
+                block, content=content, encrypted_content=encrypted
+            )
 
     def _end(self, event: MessageDeltaEvent) -> None:
         message, delta = self._message, event.delta
@@ -626,99 +656,16 @@ def _take(message: Message, source: Struct, name: str) -> None:
         setattr(message, name, said)
 
 
-_DELTAS = Deltas(
-    ContentBlockDeltaEvent,
-    {TextDelta: "text", InputJSONDelta: "partial_json", ThinkingDelta: "thinking"},
-)
 _Pieces: TypeAlias = "dict[Any, list[Text]]"
 _NULL = Raw(b"null")
 _QUIET = frozenset({ContentBlockStopEvent, PingEvent, ErrorEvent, UnknownEvent})
 """The events that say nothing about the message."""
-
-
-class _Block:
-    """A content block to which nothing is added: it has no deltas, or they are unknown."""
-
-    __slots__ = ("_block",)
-
-    def __init__(self, block: Any) -> None:
-        self._block = block
-
-    def add(self, delta: Any) -> None:
-        """Add a delta; one that does not belong to a block of this type changes nothing."""
-
-    def build(self) -> Any:
-        return self._block
-
-
-class _TextBlock(_Block):
-    __slots__ = ("_citations", "pieces")
-
-    def __init__(self, block: TextBlock) -> None:
-        self._block = block
-        self.pieces = [block.text]
-        self._citations = list(block.citations) if isinstance(block.citations, list) else []
-
-    def add(self, delta: Any) -> None:
-        if isinstance(delta, CitationsDelta) and delta.citation is not UNSET:
-            self._citations.append(delta.citation)
-
-    def build(self) -> Any:
-        citations = self._citations[:] or self._block.citations
-        return structs.replace(self._block, text=_join(self.pieces), citations=citations)
-
-
-class _ThinkingBlock(_Block):
-    __slots__ = ("_signature", "pieces")
-
-    def __init__(self, block: ThinkingBlock) -> None:
-        self._block = block
-        self.pieces = [block.thinking]
-        self._signature = block.signature
-
-    def add(self, delta: Any) -> None:
-        if type(delta) is ThinkingDelta:
-            self.pieces.append(delta.thinking)
-        elif isinstance(delta, SignatureDelta):
-            self._signature = delta.signature
-
-    def build(self) -> Any:
-        thinking = _join(self.pieces)
-        return structs.replace(self._block, thinking=thinking, signature=self._signature)
-
-
-class _UseBlock(_Block):
-    __slots__ = ("pieces",)
-
-    def __init__(self, block: UseBlock) -> None:
-        self._block = block
-        self.pieces: list[Text] = []
-
-    def build(self) -> Any:
-        text = _join(self.pieces)
-        return structs.replace(self._block, input=_read_arguments(text)) if text else self._block
-
-
-class _CompactionBlock(_Block):
-    __slots__ = ()
-
-    def add(self, delta: Any) -> None:
-        if isinstance(delta, CompactionContentBlockDelta):
-            self._block = structs.replace(
-                self._block,
-                content=_or_null(delta.content),
-                encrypted_content=_or_null(delta.encrypted_content),
-            )
-
-
-_BUILDERS: dict[type, type[Any]] = {
-    TextBlock: _TextBlock,
-    ThinkingBlock: _ThinkingBlock,
-    ToolUseBlock: _UseBlock,
-    ServerToolUseBlock: _UseBlock,
-    MCPToolUseBlock: _UseBlock,
-    CompactionBlock: _CompactionBlock,
-}
+_USES = frozenset({ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock})
+_DELTAS = Deltas(
+    ContentBlockDeltaEvent,
+    {TextDelta: "text", InputJSONDelta: "partial_json", ThinkingDelta: "thinking"},
+    _QUIET,
+)
 
 
 def _or_null(value: Any) -> Any:

@@ -649,20 +649,26 @@ def test_a_gatherer_appends_a_piece_or_leaves_the_event(module: ModuleType) -> N
     known: Any = messages.ContentBlockDeltaEvent
     lists: Any = {0: ["a"], 1: "no list", 2: []}, {0: []}
     left: list[Any] = []
-    add = module.gatherer(module.Deltas(known, _PIECES), lists, left.append)
+    quiet = {messages.PingEvent}
+    add = module.gatherer(module.Deltas(known, _PIECES, quiet), lists, left.append)
     text, thought = messages.TextDelta(text="b"), messages.ThinkingDelta(thinking="c")
     taken = [known(index=0, delta=text), known(index=0, delta=thought), known(index=2, delta=text)]
     others = [
         *(known(index=index, delta=text) for index in (1, 3, -1, 0.0, False, None, "0", [0])),
         *(known(index=0, delta=delta) for delta in (None, "text", messages.SignatureDelta())),
-        *(known(), known(delta=text), messages.PingEvent(), text, None, "event", {"index": 0}),
+        *(known(), known(delta=text), messages.MessageStopEvent(), text, None, "event", {}),
     ]
-    for event in [*taken, *others, known(index=0, delta=messages.TextDelta())]:
+    for event in [
+        *taken,
+        *others,
+        messages.PingEvent(),
+        known(index=0, delta=messages.TextDelta()),
+    ]:
         add(event)
     if module is _scan_py:
         assert left[: len(taken)] == taken
-        del left[: len(taken)]
-        left.pop()
+        assert len(left) == len(taken) + len(others) + 2
+        left = left[len(taken) : -2]
     else:
         assert lists == ({0: ["a", "b", UNSET], 1: "no list", 2: ["b"]}, {0: ["c"]})
     assert all(a is b for a, b in zip(left, others, strict=True))

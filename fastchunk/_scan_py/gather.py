@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -18,9 +18,15 @@ class Deltas:
     """Which field of which type of delta is a piece, in events with an `index` and a `delta`."""
 
     def __init__(
-        self, event_type: type[msgspec.Struct], pieces: Mapping[type[msgspec.Struct], str]
+        self,
+        event_type: type[msgspec.Struct],
+        pieces: Mapping[type[msgspec.Struct], str],
+        quiet: Collection[type] = (),
     ) -> None:
-        """Take the type of the events, and for each type of delta the name of its piece."""
+        """Take the type of the events, and for each type of delta the name of its piece.
+
+        Events of the `quiet` types say nothing.
+        """
 
 
 def gatherer(deltas: Deltas, lists: Lists, otherwise: Add) -> Add:  # noqa: ARG001
