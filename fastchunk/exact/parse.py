@@ -101,7 +101,7 @@ def parse(text: str) -> Any:
     if not (deep or long):
         try:
             return _parse_plainly(text)
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.DecodeError, RecursionError, ValueError):
             pass  # below it is either taken, or refused with its place
     try:
         document = (_GUARDED if long else _DECODER).decode(text)
