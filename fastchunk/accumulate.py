@@ -63,11 +63,8 @@ class Accumulator(Generic[A]):
     def __init__(self: Accumulator[Any], family: Family[Any]) -> None: ...
     def __init__(self, family: Family[Any] = wire) -> None:
         """Take the family of the chunks. Raises `TypeError` for what is no family."""
-        make = getattr(family, "Answer", None)
-        if make is None:
-            dialect_of(family)  # which raises for what is no family
-            make = _ChatAnswer
-        self._answer: Answer = make()
+        dialect_of(family)
+        self._answer: Answer = getattr(family, "Answer", _ChatAnswer)()
         self.add: Callable[[Any], None] = getattr(self._answer, "adder", self._answer.add)
         """Add the next chunk. Of chat's, only usage and the tokens of logprobs are kept.
 

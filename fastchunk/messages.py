@@ -513,10 +513,7 @@ def merge_usage(known: Usage, later: Usage) -> Usage:
     `message_start`.
     """
     merged = structs.replace(known)
-    for name in later.__struct_fields__:
-        said = getattr(later, name)
-        if said is not UNSET and said is not None and said != _NULL:
-            setattr(merged, name, said)
+    _take(merged, later, later.__struct_fields__)
     return merged
 
 
@@ -642,18 +639,19 @@ class Answer:
             message.stop_details = _or_null(delta.stop_details)
             message.stop_reason = _or_null(delta.stop_reason)
             message.stop_sequence = _or_null(delta.stop_sequence)
-            _take(message, delta, "container")
-        _take(message, event, "context_management")
-        _take(message, event, "input_transformations")
+            _take(message, delta, ("container",))
+        _take(message, event, ("context_management", "input_transformations"))
         if isinstance(event.usage, Usage):
             known = message.usage if isinstance(message.usage, Usage) else Usage()
             message.usage = merge_usage(known, event.usage)
 
 
-def _take(message: Message, source: Struct, name: str) -> None:
-    said = getattr(source, name)
-    if said is not UNSET and said is not None and said != _NULL:
-        setattr(message, name, said)
+def _take(known: Struct, later: Struct, names: tuple[str, ...]) -> None:
+    """Take over the fields that say something: what is absent or null does not."""
+    for name in names:
+        said = getattr(later, name)
+        if said is not UNSET and said is not None and said != _NULL:
+            setattr(known, name, said)
 
 
 _Pieces: TypeAlias = "dict[Any, list[Text]]"

@@ -27,6 +27,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 import msgspec
 
 from . import wire
+from ._scan_py import raising
 from .dialect import Dialect
 from .dialects import chat, dialect_of
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
@@ -425,19 +426,12 @@ async def aiter_chunks(
     stream: ChunkStream[Any] = ChunkStream(family, max_event_size=max_event_size)
     async for data in iterable:
         items = stream.take(data)
-        for chunk in _raising(items) if stream.faulty else items:
+        for chunk in raising(items) if stream.faulty else items:
             yield chunk
         if stream.done:
             return
-    for chunk in _raising(stream.end()):
+    for chunk in raising(stream.end()):
         yield chunk
-
-
-def _raising(items: Iterable[C | FastchunkError]) -> Iterator[C]:
-    for item in items:
-        if isinstance(item, FastchunkError):
-            raise item
-        yield item
 
 
 def _without_errors(items: Iterable[C | FastchunkError]) -> Iterator[C]:

@@ -7,7 +7,7 @@ from .alike import Alike, LookAlike, Plan
 from .forward import Forwarder
 from .frame import DONE, Made, Tally, cut_plain, plain_events
 from .gather import Add, Deltas, Lists, gatherer
-from .read import Decode, Look, Looker, Notes, Reader, guarded_decoder, iterate
+from .read import Decode, Look, Looker, Notes, Reader, guarded_decoder, iterate, raising
 from .splice import Edit, quick_editor, splice
 from .table import FACT, IN_PLACE, KIND, LATEST, PLAIN, TEXT, Path, Table, Value
 from .walk import Member, has_duplicates, is_plain, list_members, scan, scan_once, skip_gap
@@ -48,6 +48,7 @@ __all__ = [
     "list_members",
     "plain_events",
     "quick_editor",
+    "raising",
     "scan",
     "scan_once",
     "skip_gap",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import UNSET
 from .alike import Alike, LookAlike
 from .frame import Tally, cut_named, cut_plain, note_done
 
-__all__ = ["Decode", "Look", "Looker", "Notes", "Reader", "guarded_decoder", "iterate"]
+__all__ = ["Decode", "Look", "Looker", "Notes", "Reader", "guarded_decoder", "iterate", "raising"]
 
 Notes: TypeAlias = "dict[type, Callable[[Any, Any], None] | None]"
 """By the type of an event what takes note, in a tally, of what it says of its stream; or None."""
@@ -137,13 +137,14 @@ def iterate(
     """
     for data in reads:
         chunks = reader.feed(data) if reader else None
-        yield from _raising(take(data)) if chunks is None else chunks
+        yield from raising(take(data)) if chunks is None else chunks
         if tally.done:
             return
-    yield from _raising(end())
+    yield from raising(end())
 
 
-def _raising(items: list[Any]) -> Iterator[Any]:
+def raising(items: Iterable[Any]) -> Iterator[Any]:
+    """Iterate over chunks, and raise an error among them in its place."""
     for item in items:
         if isinstance(item, BaseException):
             raise item
