@@ -4,6 +4,7 @@ cdef struct Block:
     At data, data_end  # of its one data line; NULL if it dispatches nothing
     At event, event_end
     At next  # behind its empty line
+    bint has_others  # whether there are lines of other fields
 
 
 cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
@@ -15,6 +16,7 @@ cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
     cdef bint opens = True
     block.data = block.event = NULL
     block.data_end = block.event_end = NULL
+    block.has_others = False
     while True:
         line_end = <At>memchr(p, c'\n', end - p)
         if line_end == NULL:
@@ -43,18 +45,24 @@ cdef bint cut_block(At p, At end, Block* block) noexcept nogil:
             return False
         elif line_end - p == 5 and memcmp(p, "event", 5) == 0:
             return False
+        else:
+            block.has_others = True
         opens = False
         p = block.next
 
 
-cdef list cut_data(bytes whole, int returns, make):
-    """Cut blocks of the shape `data: ...` and an empty line into data; None: another shape.
+def cut_plain(bytes whole not None):
+    """Cut whole blocks of the shape `data: ...` and an empty line into data.
 
-    `returns` is how many carriage returns are in a line end. Where `make` is not None, it makes
-    what is listed of each block's data.
+    Returns each block's data, and the two line ends behind it, the same for all; None if there is
+    a block of another shape.
     """
     cdef At p = <At>PyBytes_AS_STRING(whole), end = p + PyBytes_GET_SIZE(whole), line_end
+    cdef int returns  # in each line end
     cdef list found = []
+    if end - p < 8:
+        return None
+    returns = end[-3] == c'\n'
     if (memchr(p, c'\r', end - p) != NULL) != returns:
         return None
     while p < end:
@@ -69,30 +77,56 @@ cdef list cut_data(bytes whole, int returns, make):
                 return None
             if memchr(p, c'\r', line_end - 1 - p) != NULL:
                 return None
-        data = PyBytes_FromStringAndSize(<const char*>p, line_end - returns - p)
-        found.append(data if make is None else make(data))
+        found.append(PyBytes_FromStringAndSize(<const char*>p, line_end - returns - p))
         p = line_end + 2 + returns
-    return found
+    return found, b"\r\n\r\n" if returns else b"\n\n"
 
 
-def cut_plain(bytes whole not None):
-    """Cut whole blocks of the shape `data: ...` and an empty line into data.
+def plain_events(bytes whole not None, make not None, str last_id=""):
+    """Make an event of each block that has data; None if one is not whole, or not plain.
 
-    Returns each block's data, and the two line ends behind it, the same for all; None if there is
-    a block of another shape.
+    `make` takes the data, and, where they are not the usual ones, the type, the id, and the block
+    if it is of another shape than `data: ...` and an empty line.
     """
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
-    cdef bint returns
-    if size < 8:
-        return None
-    returns = PyBytes_AS_STRING(whole)[size - 3] == c'\n'
-    found = cut_data(whole, returns, None)
-    return None if found is None else (found, b"\r\n\r\n" if returns else b"\n\n")
+    cdef At p = <At>PyBytes_AS_STRING(whole), end = p + PyBytes_GET_SIZE(whole)
+    cdef bint returns = memchr(p, c'\r', end - p) != NULL
+    cdef Block block
+    cdef list events = []
+    while p < end:
+        if returns or not cut_usual(p, end, &block):
+            if not cut_block(p, end, &block) or block.has_others:
+                return None
+        if block.data != NULL:
+            if returns and memchr(block.data, c'\r', block.data_end - block.data) != NULL:
+                return None
+            data = PyBytes_FromStringAndSize(<char*>block.data, block.data_end - block.data)
+            if block.data != p + 6 or block.data_end != block.next - 2:
+                whole_block = PyBytes_FromStringAndSize(<char*>p, block.next - p)
+                events.append(make(data, type_of(&block), last_id, whole_block))
+            elif last_id:
+                events.append(make(data, "message", last_id))
+            else:
+                events.append(make(data))
+        p = block.next
+    return events
 
 
-def plain_events(bytes whole not None, make not None):
-    """Make an event of each block's data; None if there is a block of another shape, or a CRLF."""
-    return cut_data(whole, False, make) if PyBytes_GET_SIZE(whole) else None
+cdef inline bint cut_usual(At p, At end, Block* block) noexcept nogil:
+    """Find the block that begins at `p` if it is `data: ...`, without a CR, and an empty line."""
+    cdef At line_end
+    if end - p < 8 or memcmp(p, "data: ", 6) != 0:
+        return False
+    line_end = <At>memchr(p + 6, c'\n', end - p - 6)
+    if line_end == NULL or end - line_end < 2 or line_end[1] != c'\n':
+        return False
+    block.data, block.data_end, block.next = p + 6, line_end, line_end + 2
+    return True
+
+
+cdef str type_of(const Block* block):
+    if block.event == block.event_end:
+        return "message"
+    return PyUnicode_DecodeUTF8(<char*>block.event, block.event_end - block.event, "replace")
 
 
 cdef inline bint is_error(At p, At end) noexcept nogil:

@@ -52,17 +52,20 @@ cdef inline int utf8_length(At p) noexcept nogil:
 cdef inline bint is_utf8(At p, At end) noexcept nogil:
     cdef uint64_t tops = 0x8080808080808080
     cdef int length
-    while p < end:
+    while True:
         while end - p >= 32 and not (eight(p) | eight(p + 8) | eight(p + 16) | eight(p + 24)) & tops:
             p += 32
         while end - p >= 8 and not eight(p) & tops:
             p += 8
-        if p < end:
-            length = 1 if p[0] < 0x80 else utf8_length(p)
+        while p < end and p[0] < 0x80:
+            p += 1
+        if p >= end:
+            return True
+        while p[0] >= 0x80:
+            length = utf8_length(p)
             if length == 0:
                 return False
             p += length
-    return True
 
 
 cdef inline int hex4(At p) noexcept nogil:

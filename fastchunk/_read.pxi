@@ -2,9 +2,16 @@
 
 
 cdef Py_ssize_t count_openings(At p, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t count = 0, i
-    for i in range(size):
-        count += (p[i] | 0x20) == c'{'  # [ and { differ in that bit
+    cdef Py_ssize_t count = 0, i, part
+    cdef uint8_t few  # a byte holds the count of so many, so that a compiler takes 16 at once
+    while size:
+        part = min(size, 255)
+        few = 0
+        for i in range(part):
+            few += (p[i] | 0x20) == c'{'  # [ and { differ in that bit
+        count += few
+        p += part
+        size -= part
     return count
 
 

@@ -14,9 +14,13 @@ No byte behind the end is read: every token ends at a byte that cannot be part o
 pointer called `end` points at is such a byte, a line end or the NUL behind a bytes object.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Keys, PyDict_Next, PyDict_Size, PyDict_Values
+from cpython.list cimport PyList_AsTuple
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject, Py_TYPE
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -48,6 +52,7 @@ cdef enum:
 
 include "_json.pxi"
 include "_walk.pxi"
+include "_splice.pxi"
 include "_slots.pxi"
 include "_gather.pxi"
 include "_frame.pxi"

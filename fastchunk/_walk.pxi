@@ -265,6 +265,8 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
     cdef int child
     cdef At segment = p, key, begin, after
     cdef Keys keys
+    # Whether nothing is to be known of what no path leads to.
+    cdef bint skipping = not walk.noting and not walk.comparing and walk.within == NO_TEXT
     keys.count = 0
     p = gap(walk, p)
     if p[0] == c'}':
@@ -296,7 +298,10 @@ cdef At walk_object(Walk* walk, At p, int node, int depth) noexcept nogil:
         if p[0] != c':':
             return NULL
         begin = gap(walk, p + 1)
-        p = walk_value(walk, begin, child, depth)
+        if child < 0 and skipping:
+            p = skip_value(walk, begin, depth)
+        else:
+            p = walk_value(walk, begin, child, depth)
         if p == NULL:
             return NULL
         after = gap(walk, p)
@@ -348,6 +353,46 @@ cdef At walk_array(Walk* walk, At p, int node, int depth) noexcept nogil:
         segment = after + 1
         p = gap(walk, segment)
     return after + 1 if after[0] == c']' else NULL
+
+
+cdef At skip_value(Walk* walk, At p, int depth) noexcept nogil:
+    """Pass a value of which nothing is to be known but where it ends."""
+    cdef bint escaped
+    cdef uint8_t close, first = p[0]
+    if first == c'"':
+        return string(p + 1, walk.end, &escaped)
+    if first == c'n':
+        return literal(p, walk.end, "null", 4)
+    if first == c't':
+        return literal(p, walk.end, "true", 4)
+    if first == c'f':
+        return literal(p, walk.end, "false", 5)
+    if first != c'{' and first != c'[':
+        return number(p)
+    if depth == 0:
+        return NULL
+    close = first + 2
+    p = gap(walk, p + 1)
+    if p[0] == close:
+        return p + 1
+    while True:
+        if first == c'{':
+            if p[0] != c'"':
+                return NULL
+            p = string(p + 1, walk.end, &escaped)
+            if p == NULL:
+                return NULL
+            p = gap(walk, p)
+            if p[0] != c':':
+                return NULL
+            p = gap(walk, p + 1)
+        p = skip_value(walk, p, depth - 1)
+        if p == NULL:
+            return NULL
+        p = gap(walk, p)
+        if p[0] != c',':
+            return p + 1 if p[0] == close else NULL
+        p = gap(walk, p + 1)
 
 
 cdef At walk_value(Walk* walk, At p, int node, int depth) noexcept nogil:
@@ -450,6 +495,7 @@ cdef class Table:
     cdef readonly list paths, roles
     cdef list names  # what the nodes point into
     cdef list keys  # the last step of each path, encoded
+    cdef tuple changed  # the names of the changes that it is the table of
     # What is learned stays, so that a number says the same to every forwarder.
     cdef Known* shared
     cdef int shared_count
@@ -664,101 +710,3 @@ def is_plain(bytes data not None, Table table=None):
 
 
 cdef Table NO_PATHS = Table([])
-
-
-def splice(bytes data not None, Table table not None, values not None):
-    """Make changes to a document: one encoded value a path, None to remove what is there.
-
-    Returns the document itself if nothing changes, and None if it is not plain.
-    """
-    cdef Change changes[MAX_PATHS]
-    if table.nodes == NULL:
-        return None
-    table.read_changes(values, changes)
-    return spliced(data, table, changes)
-
-
-def quick_editor(table_of, encode, drop, otherwise):
-    """Build an edit function: what is plain is edited here, `otherwise` takes the rest."""
-    known = {}
-
-    def edit(data, changes):
-        if type(data) is bytes and type(changes) is dict and len(<dict>changes) <= MAX_PATHS:
-            names = tuple(<dict>changes)
-            table = (<dict>known).get(names)
-            if table is None:
-                table = table_of(names)
-                if type(table) is not Table:  # the tests have exchanged the scanner
-                    return otherwise(data, changes)
-                if len(<dict>known) < MAX_SHARED:
-                    (<dict>known)[names] = table
-            try:
-                edited = splice_values(<bytes>data, <Table>table, <dict>changes, encode, drop)
-            except (RecursionError, UnicodeEncodeError):
-                edited = None  # the exact way says of which value
-            if edited is not None:
-                return edited
-        return otherwise(data, changes)
-
-    return update_wrapper(edit, otherwise)
-
-
-cdef splice_values(bytes data, Table table, dict values, encode, drop):
-    """Do what `splice` does, with values of a dict that are yet to be encoded; `drop` removes."""
-    cdef Change changes[MAX_PATHS]
-    cdef int slot = 0
-    cdef list held = [], new = list(values.values())  # encoding one may change the dict
-    if table.nodes == NULL or len(new) != table.path_count:
-        return None
-    for value in new:
-        if value is drop:
-            changes[slot] = Change(REMOVE, NULL, 0)
-        else:
-            encoded = encode(value)
-            held.append(encoded)
-            changes[slot] = Change(
-                REPLACE, PyBytes_AS_STRING(<bytes?>encoded), PyBytes_GET_SIZE(encoded)
-            )
-        slot += 1
-    return spliced(data, table, changes)
-
-
-cdef spliced(bytes data, Table table, const Change* changes):
-    cdef Walk walk
-    cdef At base = <At>PyBytes_AS_STRING(data), end
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), kept = 0, room = size
-    cdef Piece* piece
-    cdef Buffer out
-    cdef bytes made
-    cdef int i
-    if size > 0x7FFFFFFF:
-        return None
-    begin_walk(&walk, table, changes, base, base + size)
-    walk.adding = True
-    end = walk_document(&walk, base)
-    if end == NULL or not table.add_missing(&walk, end):
-        return None
-    if walk.piece_count == 0:
-        return data
-    for i in range(walk.piece_count):
-        room += change_length(table, &walk.pieces[i], changes)
-    made = PyBytes_FromStringAndSize(NULL, room)
-    # There is room for all of it, so nothing is allocated below.
-    out = Buffer(<uint8_t*>PyBytes_AS_STRING(made), 0, room)
-    for i in range(walk.piece_count):
-        piece = &walk.pieces[i]
-        append(&out, base + kept, piece.begin - kept)
-        append_change(&out, table, piece.slot, &changes[piece.slot], piece.action)
-        kept = piece.end
-    append(&out, base + kept, size - kept)
-    return made
-
-
-cdef Py_ssize_t change_length(Table table, const Piece* piece, const Change* changes) noexcept:
-    """Return by how many bytes a piece makes its document longer."""
-    cdef Py_ssize_t length = piece.begin - piece.end
-    if piece.action != REMOVE:
-        length += changes[piece.slot].length
-    if piece.action == ADD:
-        length += 2 + PyBytes_GET_SIZE(<bytes>table.keys[piece.slot])
-    return length

@@ -317,7 +317,7 @@ class EventDecoder:
         self._last_id = ""
         self._failure: TruncatedStream | None = None
         self._limit = max_event_size
-        self._plain = False  # whether a read begins with a block, and no event has had an id
+        self._plain = False  # whether a read begins with a block
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes of the stream; return the events that they complete.
@@ -326,14 +326,14 @@ class EventDecoder:
         first and the next call raises.
         """
         if self._plain and type(data) is bytes and len(data) <= self._limit:
-            events = plain_events(data, Event)
+            events = plain_events(data, Event, self._last_id)
             if events is not None:
                 return events
         self._plain = False
         if self._failure is not None:
             raise self._failure
         events = self._events(self._splitter.feed(data))
-        self._plain = self._splitter.settled and not self._last_id
+        self._plain = self._splitter.settled
         return events
 
     def close(self) -> list[Event]:
@@ -345,6 +345,8 @@ class EventDecoder:
         if self._failure is not None:
             raise self._failure
         whole, rest = self._splitter.close()
+        if not rest:
+            return self._events(whole)
         *lines, last = _LINE_END.split(rest)
         retry = parse_block(b"\n".join(lines)).retry
         self.retry = self.retry if retry is None else retry
@@ -354,20 +356,8 @@ class EventDecoder:
         return self._events(whole)
 
     def _events(self, whole: bytes) -> list[Event]:
-        if not whole:
-            return []
-        plain = cut_plain(whole)
-        if plain is None:
-            return self._events_by_block(whole)
-        found, ends = plain
-        if ends == b"\n\n":
-            last_id = self._last_id
-            if last_id:
-                return [Event(data, "message", last_id) for data in found]
-            return list(map(Event, found))
-        return [
-            Event(data, "message", self._last_id, b"data: %b%b" % (data, ends)) for data in found
-        ]
+        events = plain_events(whole, Event, self._last_id) if whole else []
+        return self._events_by_block(whole) if events is None else events
 
     def _events_by_block(self, whole: bytes) -> list[Event]:
         events = []

@@ -22,7 +22,7 @@ import fastchunk
 from fastchunk import EventTooLarge, InvalidChunk, Relay, _scan_py, messages, scan, wire
 from fastchunk.dialects import chat
 from fastchunk.edit import _edit_exactly
-from fastchunk.sse import BlockSplitter, blocks
+from fastchunk.sse import BlockSplitter, Event, are_blocks, blocks, parse_block
 from tests.fuzz import FRAGMENTS, cut, generated, mutated
 from tests.scanners import MODULES, SCANNERS, exact_relay, scanning
 from tests.streams import documents, recorded
@@ -311,6 +311,53 @@ def test_scanners_cut_alike(stream: bytes) -> None:
 )
 def test_what_is_no_plain_block(module: ModuleType, whole: bytes) -> None:
     assert module.cut_plain(whole) is None
+
+
+_BLOCKS = st.sampled_from(
+    ["data: x", "data: x", "data:", "data:  x", "data: \u00e9", ": c", "event: ping\ndata: x",
+     "event: x", "event:\ndata: x", "data: x\n: c", "data: x\nevent: \u00e9", "data: a\ndata: b",
+     "id: 1\ndata: x", "retry: 5", "data", "event", "x: y\ndata: x", "data: x\ry", "", "\ufeff"]
+).map(str.encode)  # fmt: skip
+_BLOCK_ENDS = st.sampled_from([b"\n\n"] * 4 + [b"\r\n\r\n", b"\n", b"\n\r\n", b"\r\r"])
+
+
+def by_block(whole: bytes, last_id: str) -> list[Event] | None:
+    """Make the events of whole blocks one by one; None where one has an id or a `retry`."""
+    events = []
+    for block in blocks(whole):
+        fields = parse_block(block)
+        if fields.id is not None or fields.retry is not None:
+            return None
+        if fields.data is not None:
+            is_usual = block == b"data: %b\n\n" % fields.data
+            own = b"" if is_usual else block
+            events.append(Event(fields.data, fields.event, last_id, own))
+    return events
+
+
+@SEVERAL
+@given(
+    st.lists(st.tuples(_BLOCKS, _BLOCK_ENDS).map(b"".join), max_size=6).map(b"".join),
+    st.sampled_from(["", "7"]),
+)
+def test_scanners_make_the_events_that_single_blocks_make(sent: bytes, last_id: str) -> None:
+    for module in MODULES:
+        events = module.plain_events(sent, Event, last_id)
+        assert events is None or (are_blocks(sent) and events == by_block(sent, last_id))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"event: ping\ndata: {}\n\ndata: x\n\n",
+        b": keep-alive\n\ndata: x\n\n",
+        b"data: x\r\n\r\nevent: y\r\ndata: z\r\n\r\n",
+        b"data:x\n\n",
+    ],
+)
+def test_the_compiled_scanner_takes_named_events_and_comments(sent: bytes) -> None:
+    for module in MODULES[: len(SCANNERS) - 1]:
+        assert module.plain_events(sent, Event, "7") == by_block(sent, "7")
 
 
 # --- the forwarder ------------------------------------------------------------------------------

@@ -84,10 +84,21 @@ def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
     return (data, ends) if is_crlf else None
 
 
-def plain_events(whole: bytes, make: Callable[[bytes], Made]) -> list[Made] | None:
-    """Make an event of each block's data; None if there is a block of another shape, or a CRLF."""
+def plain_events(whole: bytes, make: Callable[..., Made], last_id: str = "") -> list[Made] | None:
+    """Make an event of each block's data; None if there is a block of another shape.
+
+    `make` takes the data, and, where they are not the usual ones, the type, the id, and the block
+    if its line ends are CRLF.
+    """
     plain = cut_plain(whole)
-    return list(map(make, plain[0])) if plain is not None and len(plain[1]) == 2 else None
+    if plain is None:
+        return None
+    found, ends = plain
+    if len(ends) == 4:
+        return [make(data, "message", last_id, b"data: %b%b" % (data, ends)) for data in found]
+    if last_id:
+        return [make(data, "message", last_id) for data in found]
+    return list(map(make, found))
 
 
 _NAMED = re.compile(rb"(?:event: (?!error\r?\n)[^\r\n]*\r?\n)?data: ([^\r\n]*)(\r?\n\r?\n)")
