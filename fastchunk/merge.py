@@ -26,34 +26,36 @@ from .edit import DROP, edit, items_at, pointer, table_of
 from .errors import InvalidChunk
 from .scan import splice
 
-__all__ = ["Lists", "lists_of", "merge"]
+__all__ = ["Handed", "handed_of", "merge"]
 
 Chunk = wire.ChatCompletionStreamResponse
 Lists: TypeAlias = dict[Place, list[Any]]
 """The items of every list of Structs in a chunk, by its place: as they were when handed out."""
+Handed: TypeAlias = "tuple[Any, Any] | Lists"
+"""What is kept of a chunk: its lists; or, where a choice is the only item in any, that and its
+content."""
 
 _CHOICES = ("choices",)
-_HANDED_CONTENT = ("choices", 0)  # no list is there: it is where the only choice's content is kept
 _CONTENT = table_of(("/choices/0/delta/content",))
 
 
-def lists_of(chunk: Any) -> Lists:
-    """List the items of a chunk's lists, before somebody may change them.
+def handed_of(chunk: Any) -> Handed:
+    """Keep what a chunk's lists hold, before somebody may change them.
 
     Of other families' events these are the choices: another list that is changed is written anew.
     """
-    choices = getattr(chunk, "choices", None)
+    if type(chunk) is not Chunk:
+        choices = getattr(chunk, "choices", None)
+        return {_CHOICES: choices[:]} if choices else {}
+    choices = chunk.choices
     if not choices:
         return {}
-    if not isinstance(chunk, Chunk):
-        return {_CHOICES: choices[:]}
-    for choice in choices:
+    if len(choices) == 1:
+        choice = choices[0]
         delta = choice.delta
-        if choice.logprobs or (delta and delta.tool_calls):
-            return _lists_below(choices)
-    if delta and len(choices) == 1:
-        return {_CHOICES: choices[:], _HANDED_CONTENT: [delta.content]}
-    return {_CHOICES: choices[:]}
+        if delta and not delta.tool_calls and not choice.logprobs:
+            return choice, delta.content
+    return _lists_below(choices)
 
 
 def _lists_below(choices: list[wire.ChatCompletionResponseStreamChoice]) -> Lists:
@@ -82,7 +84,7 @@ def _holds_structs(value: object) -> bool:
 
 
 def merge(
-    data: bytes, chunk: Any, lists: Lists, decode: Callable[[bytes], Any] = wire.decode
+    data: bytes, chunk: Any, handed: Handed, decode: Callable[[bytes], Any] = wire.decode
 ) -> bytes:
     """Return the data that says what the chunk says; itself, if it does already.
 
@@ -92,7 +94,7 @@ def merge(
     Raises `InvalidChunk` where a value that was put in has no JSON form.
     """
     try:
-        candidate = _with_content(data, chunk, lists)
+        candidate = _with_content(data, chunk, *handed) if type(handed) is tuple else None
         if candidate is not None and decode(candidate) == chunk:
             return candidate
         before = decode(data)
@@ -100,24 +102,22 @@ def merge(
             return data
         if type(before) is not type(chunk) or isinstance(chunk, UnknownEvent):
             return encode(chunk)
+        lists: Lists = {_CHOICES: [handed[0]]} if isinstance(handed, tuple) else handed
         changes = _Changes(_Source(data, lists), ()).between(before, chunk)
         return edit(data, changes) if changes else data
     except (InvalidChunk, RecursionError):
         return encode(chunk)
 
 
-def _with_content(data: bytes, chunk: Chunk, lists: Lists) -> bytes | None:
+def _with_content(data: bytes, chunk: Chunk, choice: Any, handed: object) -> bytes | None:
     """Put the new content of a chunk's only choice into its data, where it is plain where."""
-    handed = lists.get(_HANDED_CONTENT)
-    if handed is None:
-        return None
     choices = chunk.choices
     if type(choices) is not list or len(choices) != 1:
         return None
-    if choices[0] is not lists[_CHOICES][0] or type(choices[0].delta) is not wire.DeltaMessage:
+    if choices[0] is not choice or type(choice.delta) is not wire.DeltaMessage:
         return None
-    content = choices[0].delta.content
-    if type(content) is not str or content == handed[0]:
+    content = choice.delta.content
+    if type(content) is not str or content == handed:
         return None
     return splice(data, _CONTENT, [encode_tree(content)])
 

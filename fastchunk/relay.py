@@ -30,7 +30,7 @@ from .dialect import Dialect, Unseen
 from .dialects import dialect_of
 from .edit import DROP, Drop, edit_encoded, encode_changes, table_of
 from .errors import InvalidChunk, UpstreamError
-from .merge import lists_of, merge
+from .merge import handed_of, merge
 from .rewrite import Rewriter, rules_for
 from .scan import (
     IN_PLACE,
@@ -464,7 +464,7 @@ class Relay:
 
     def _look_at(self, data: bytes, chunk: Any) -> bytes | None:
         """Let `on_chunk` look at a chunk; return its data as it is then, None if withheld."""
-        lists = lists_of(chunk)
+        handed = handed_of(chunk)
         answer = self._on_chunk(chunk)
         if answer is None:
             return data
@@ -475,7 +475,7 @@ class Relay:
                 "on_chunk must return None, the chunk that it was given, or DROP, "
                 f"not {type(answer).__name__}"
             )
-        merged = merge(data, chunk, lists, self._dialect.decode)
+        merged = merge(data, chunk, handed, self._dialect.decode)
         # A raw value that was put in may hold line ends, which would end the event.
         return data if merged is data else one_line(merged)
 

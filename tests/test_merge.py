@@ -24,7 +24,7 @@ from fastchunk import (
     messages,
     wire,
 )
-from fastchunk.merge import lists_of, merge
+from fastchunk.merge import handed_of, merge
 from fastchunk.sse import EventDecoder
 from tests.streams import recorded
 
@@ -47,9 +47,9 @@ TOKENS = "/choices/0/logprobs/content"
 
 def changed(data: bytes, change: Change) -> bytes:
     chunk = wire.decode(data)
-    lists = lists_of(chunk)
+    handed = handed_of(chunk)
     change(chunk)
-    return merge(data, chunk, lists)
+    return merge(data, chunk, handed)
 
 
 def _part(data: bytes, pointer: str) -> bytes:
@@ -526,6 +526,6 @@ def test_an_event_of_an_unknown_type_is_written_as_its_data() -> None:
     data = b'{"type":"new","x":1e2}'
     event = messages.decode(data)
     assert isinstance(event, messages.UnknownEvent)
-    assert merge(data, event, lists_of(event), messages.decode) is data
+    assert merge(data, event, handed_of(event), messages.decode) is data
     event.data = msgspec.Raw(b'{"type":"new","x":2}')
-    assert merge(data, event, lists_of(event), messages.decode) == b'{"type":"new","x":2}'
+    assert merge(data, event, handed_of(event), messages.decode) == b'{"type":"new","x":2}'
