@@ -133,8 +133,7 @@ class Relay:
             self._rewriter.alike.passes = not self._changes
             alike = self._rewriter.alike if self._on_chunk is None else None
             return Looker(reader, self._look, max_event_size, alike, self._look_alike)
-        changed = tuple(zip(self._table.paths, self._table.roles, strict=True))
-        table = _forwarder_table(dialect.facts, changed, self._strip_usage)
+        table = _forwarder_table(dialect.facts, self._table, self._strip_usage)
         if table is None or self._reasoning is not None:
             return Declining(bytes)
         values: list[Value] = [*self._values]
@@ -541,7 +540,7 @@ def _roles_of(facts: type[Struct]) -> dict[Path, int]:
 @lru_cache(maxsize=256)
 def _forwarder_table(
     facts: type[Struct],
-    changed: tuple[tuple[Path, int], ...],
+    changed: Table,
     strip_usage: bool,  # noqa: ARG001
 ) -> Table | None:
     """Build the table of what is changed, and of what a forwarder decides by.
@@ -550,10 +549,10 @@ def _forwarder_table(
     what a table has learned, so those that withhold usage have one of their own.
     """
     roles = _roles_of(facts)
-    paths = [*(path for path, _ in changed), *roles]
+    paths = [*changed.paths, *roles]
     if len(set(paths)) < len(paths) or len(paths) > MAX_PATHS:
         return None
-    return Table(paths, [*(role for _, role in changed), *roles.values()])
+    return Table(paths, [*changed.roles, *roles.values()])
 
 
 def _leave(_data: object) -> None:

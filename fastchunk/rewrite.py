@@ -47,11 +47,16 @@ _KINDS = frozenset({"type", "code", "object"})
 def rules_for(script: Script, rules: Iterable[Rule]) -> Rules:
     """Check rules for a family. Raises `ValueError` for one that its events leave no room for."""
     given = list(rules)
+    if not given:
+        return _NO_RULES
     if script.stop is None and any(isinstance(rule, Stop) for rule in given):
         raise ValueError("Stop is for families whose answers are choices: chat and completions")
     if script.put is None and any(isinstance(rule, Split) for rule in given):
         raise ValueError("Split is for chat, where a choice has a content and a reasoning")
     return Rules(given)
+
+
+_NO_RULES = Rules(())
 
 
 @lru_cache(maxsize=16)

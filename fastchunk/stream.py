@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from copy import deepcopy
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 import msgspec
@@ -121,7 +120,7 @@ class Observer(Tally):
             return self._observe_undecodable(data, event, refused)
         error = self._dialect.find_error(facts)
         if error is not None:
-            self._fail(_own_error(error), data)
+            self._fail(error, data)
         if self._dialect.note(facts, self):
             self.last = facts if error is None else None
             return facts
@@ -154,14 +153,6 @@ class Observer(Tally):
         elif data.strip() != b"null":
             self._refuse(error)
         return UNREADABLE if self._dialect.is_chunk(data) else None
-
-
-def _own_error(error: Any) -> Any:
-    """Copy an error; where it is nested too deeply for that, it is shared with its event."""
-    try:
-        return deepcopy(error)
-    except RecursionError:
-        return error
 
 
 def _parsed(data: bytes) -> Any:
