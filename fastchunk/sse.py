@@ -3,8 +3,8 @@ r"""Server-sent events, without I/O: the block splitter, the event decoder, and 
 In:  bytes, cut anywhere.
 Out: whole blocks, or the events that they dispatch.
 Cost: for a read that holds whole events as servers write them, `data: …` and an empty line, one
-look for a carriage return and one split. Everything else takes the exact path, line by line. Both
-are linear in the bytes fed.
+look for a carriage return and one split; compiled, also for named events and comments. Everything
+else takes the exact path, line by line. Both are linear in the bytes fed.
 
 The grammar and the dispatch rules are those of the WHATWG HTML standard, 9.2.5 and 9.2.6.
 
