@@ -266,7 +266,6 @@ def test_splice(
         (b'{"x\\"a":1,"a":2}', ("a",), b"3"),  # the key's text stands in another key, too
         (b'{"x":"a","a":2}', ("a",), b"3"),
         (b'{"a" :1}', ("a",), b"3"),
-        (b'{"a": 1}', ("a",), b"3"),
         (b'{"b":{"a":1},"x":"b"}', ("b", "a"), b"3"),
         (b'{"b":{"a":1}}', ("b", "a"), None),
         (b'{"b":1, "a":1 }', ("a",), None),
@@ -552,6 +551,49 @@ def test_a_number_that_begins_as_an_earlier_one_is_replaced_whole(scanner: str) 
         for number in ("1", "12", "1", "1.5", "1e3"):
             for read in (event(head=f'"created":{number}'), event(head=f'"created":{number} ')):
                 assert relay.feed(read) == read.replace(f":{number}".encode(), b":5", 1)
+
+
+@pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize("options", [{}, {"set": {"model": "alias"}}, {"drop": ["model"]}])
+def test_two_events_may_be_cut_anywhere(options: dict[str, Any], scanner: str) -> None:
+    two = event().replace(b"\n", b"\ndata: 1\n", 1) + b": c\n\n" + event()
+    with scanning(scanner):
+        for at in range(len(two)):
+            reads = [event()] * 3 + [two[:at], two[at:], event()]
+            assert outcome(Relay(**options), reads) == outcome(exact_relay(**options), reads)
+
+
+_ALIKE = [
+    "{}",
+    '{{"model":"m",{}}}',
+    '{{{},"model":"m"}}',
+    '{{"model": "m", {}}}',
+    '{{"model":"n",{}}}',
+]
+_CHOICES = [
+    '"choices":[]', '"choices":[{"index":0,"delta":{"content":"\\"model\\":"}}]', '"choices":null',
+    '"choices":[{"model":"m"}]', '"choices":[],"model":"m"', '"choices":[],"mod\\u0065l":"m"',
+    '"choices":[{"delta":{"content":"\\u00e9\\u003c"}}]', '"choices":[],"x":"model"', '"error":1',
+]  # fmt: skip
+
+
+@SEVERAL
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(_ALIKE), st.sampled_from(_CHOICES)), min_size=1)),
+    st.sampled_from([{"model": "alias"}, {"model": "m"}, {"model": "alias", "choices": []}]),
+    st.sampled_from([[], ["x"]]),
+)
+def test_events_whose_members_come_again_are_changed_as_single_ones(
+    reads: list[list[tuple[str, str]]], values: dict[str, Any], names: list[str]
+) -> None:
+    sent = [
+        b"".join(f"data: {head.format(tail)}\n\n".encode() for head, tail in read) for read in reads
+    ]
+    options = {"set": values, "drop": names}
+    expected = outcome(exact_relay(**options), sent)
+    for scanner in SCANNERS:
+        with scanning(scanner):
+            assert outcome(Relay(**options), sent) == expected
 
 
 @pytest.mark.parametrize("scanner", SCANNERS)

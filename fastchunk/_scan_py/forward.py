@@ -15,7 +15,7 @@ from .table import IN_PLACE, LATEST, Table, Value
 
 __all__ = ["Forwarder"]
 
-_BACKSLASH, _RETURN = 0x5C, 0x0D
+_BACKSLASH, _LINE_FEED, _RETURN = 0x5C, 0x0A, 0x0D
 
 
 class Forwarder:
@@ -28,6 +28,7 @@ class Forwarder:
         self._tally = tally
         self._limit = limit
         self._changes: list[Change] = []
+        self._escapes = table.escapes
         self._latest, self._strips = "", False
         # What is no table of chat's is left to the caller, event by event.
         self._usable = ("choices",) in table.paths and ("error",) in table.paths
@@ -41,7 +42,9 @@ class Forwarder:
             else:
                 self._changes.append(Change(name, way.token, value, adds=role != IN_PLACE))
         if self._usable:
-            self._decode = _facts_decoder(table, tuple(value is ... for value in values))
+            stays = tuple(value is ... for value in values)
+            self._decode = _facts_decoder(table, stays)
+            self._decode_changed = _facts_decoder(table, stays, whole=True)
         self._plain: tuple[list[bytes], bytes] | None = None
         self._position = 0
         self._done = (b"", 0)
@@ -50,15 +53,12 @@ class Forwarder:
         """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
         if not self.ready or type(data) is not bytes or len(data) > self._limit:
             return None
-        if self._usable and data.find(b"\n") == len(data) - 2 and data[:6] == b"data: ":
-            # One event, as most reads are: no list of one is made.
-            if _RETURN not in data and (data.isascii() or is_utf8(data)):
-                event = data[6:-2]
-                edited = self._forward_one(event)
-                if edited is not None:
-                    return data if edited is event else edited and b"data: %b\n\n" % edited
-            self.ready = False
-            return None
+        if self._usable and data.find(b"\n") == len(data) - 2 and data[-1] == _LINE_FEED:
+            # One event, or one comment, as most reads are: no list of one is made.
+            out = self._forward_block(data)
+            if out is None:
+                self.ready = False
+            return out
         out, at = self.forward(data, 0)
         if at == len(data):
             return out
@@ -81,29 +81,23 @@ class Forwarder:
         if self._plain is None:
             return b"", begin
         found, ends = self._plain
-        first, forward = self._position, self._forward_one
-        position = first
-        left, same = [], True
-        while position < len(found):
-            data = found[position]
-            edited = forward(data)
-            if edited is None:
-                break
-            position += 1
-            if edited is not data:
-                same = False
-                if not edited:
-                    continue
-            left.append(edited)
-        self._position = position + 1
-        if position == len(found):
+        if self._position:
+            found = found[self._position :]
+        changed = None if begin else self._change_all(whole, len(found))
+        if changed is None:
+            out, taken = self._forward_each(found, ends)
+        else:
+            out, taken = changed, self._take(found)
+        self._position += taken + 1
+        if taken == len(found):
             at = len(whole)
         else:
-            around = (len(ends) + 6) * (position - first)
-            at = begin + sum(map(len, found[first:position])) + around
-        if same:
+            at = begin + sum(map(len, found[:taken])) + (len(ends) + 6) * taken
+            if changed is not None:
+                out = (taken and self._change_all(whole[:at], taken)) or b""
+        if out is None:
             return whole if at - begin == len(whole) else whole[begin:at], at
-        return (b"data: " + (ends + b"data: ").join(left) + ends if left else b""), at
+        return out, at
 
     def learn(
         self,
@@ -114,6 +108,68 @@ class Forwarder:
     ) -> None:
         """Learn nothing: each event is looked at."""
 
+    def _forward_block(self, block: bytes) -> bytes | None:
+        """Return what leaves of the block of an event or a comment; None if it is not taken."""
+        if _RETURN in block or not (block.isascii() or is_utf8(block)):
+            return None
+        if block[:6] != b"data: ":
+            return block if block[:1] == b":" else None
+        data = block[6:-2]
+        changed = self._change_all(block, 1)
+        if changed is not None:
+            return changed if self._take((data,)) else None
+        edited = self._forward_one(data)
+        return block if edited is data else edited and b"data: %b\n\n" % edited
+
+    def _change_all(self, whole: bytes, count: int) -> bytes | None:
+        """Make the changes to so many blocks at once; None where each is to be looked at.
+
+        It is right if each block is taken.
+        """
+        if self._strips or (_BACKSLASH in whole and self._escapes.search(whole)):
+            return None
+        for change in self._changes:
+            changed = change.make_in_all(whole, count)
+            if changed is None:
+                return None
+            whole = changed
+        return whole
+
+    def _take(self, found: Sequence[bytes]) -> int:
+        """Take note of chunks that have each key that is changed; return how many come first."""
+        decode, note = self._decode_changed, self._note
+        taken = 0
+        for data in found:
+            try:
+                facts = decode(data)
+            except (msgspec.DecodeError, RecursionError):
+                if not note_done(data, self._tally):
+                    break
+            else:
+                error = facts.error
+                if facts.choices is UNSET or not (error is UNSET or error is None):
+                    break
+                if not note(facts):
+                    break
+            taken += 1
+        return taken
+
+    def _forward_each(self, found: list[bytes], ends: bytes) -> tuple[bytes | None, int]:
+        """Return what leaves of events, None if it is what came, and how many were taken."""
+        left, same = [], True
+        taken = 0
+        for data in found:
+            edited = self._forward_one(data)
+            if edited is None:
+                break
+            taken += 1
+            same = same and edited is data
+            if edited:
+                left.append(edited)
+        if same:
+            return None, taken
+        return (b"data: " + (ends + b"data: ").join(left) + ends if left else b""), taken
+
     def _forward_one(self, data: bytes) -> bytes | None:
         """Return an event's data as it leaves, empty if it is withheld; None if it is not taken."""
         try:
@@ -123,7 +179,7 @@ class Forwarder:
         choices, error = facts.choices, facts.error
         if choices is UNSET or not (error is UNSET or error is None):
             return None
-        if self._changes and _BACKSLASH in data and data.find(b"\\u") >= 0:
+        if self._changes and _BACKSLASH in data and self._escapes.search(data):
             return None
         edited = data
         if self._strips and not choices and _is_object(getattr(facts, self._latest)):
@@ -138,17 +194,18 @@ class Forwarder:
 
     def _note(self, facts: Any) -> bool:
         """Take note of a chunk; False if there is a value in it that is not of the usual type."""
-        tally = self._tally
-        says = facts.usage is not UNSET and facts.usage is not None
-        for choice in facts.choices or ():
+        tally, choices, usage = self._tally, facts.choices, facts.usage
+        says = usage is not UNSET and usage is not None
+        for choice in choices or ():
             index, reason = choice.index, choice.finish_reason
+            is_open = reason is None or reason is UNSET
+            if is_open and type(index) is int and index in tally.indexes:
+                continue
             if type(index) is not int and index is not UNSET:
                 return False  # the exact way may know it as an integer: 1.0 is one
-            if reason is not None:
-                if type(reason) is not str and reason is not UNSET:
-                    return False
-                says = True
-            says = says or index not in tally.indexes
+            if not is_open and type(reason) is not str:
+                return False
+            says = True
         if says:
             tally.note(facts)
         else:
@@ -165,8 +222,13 @@ def _cut_utf8(whole: bytes) -> tuple[list[bytes], bytes] | None:
 
 
 @lru_cache(maxsize=256)
-def _facts_decoder(table: Table, stays: tuple[bool, ...]) -> Callable[[bytes], Any]:
-    """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw."""
+def _facts_decoder(
+    table: Table, stays: tuple[bool, ...], *, whole: bool = False
+) -> Callable[[bytes], Any]:
+    """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw.
+
+    If it is to be `whole`, nothing that is changed may be missing.
+    """
     items: dict[str, list[Any]] = {}
     fields: list[Any] = []
     keys: dict[str, str] = {}
@@ -176,9 +238,12 @@ def _facts_decoder(table: Table, stays: tuple[bool, ...]) -> Callable[[bytes], A
             items.setdefault(name, []).append((below[-1], Any, UNSET))
         else:
             keys[name] = str(key)
-            fields.append((name, Any if kept else Raw | UnsetType, UNSET))
+            is_needed = whole and not kept
+            kind = Any if kept else Raw if is_needed else Raw | UnsetType
+            fields.append((name, kind) if is_needed else (name, kind, UNSET))
     for key, names in items.items():
         item = msgspec.defstruct("Item", names, gc=False)
         fields = [field for field in fields if field[0] != key]
         fields.append((key, list[item] | UnsetType | None, UNSET))  # type: ignore[valid-type]
-    return msgspec.json.Decoder(msgspec.defstruct("Facts", fields, rename=keys, gc=False)).decode
+    facts = msgspec.defstruct("Facts", fields, rename=keys, gc=False, kw_only=True)
+    return msgspec.json.Decoder(facts).decode

@@ -25,7 +25,7 @@ Made = TypeVar("Made")
 DONE = b"[DONE]"
 """The data of the event that ends a stream of chunks."""
 
-_RETURN = 0x0D
+_LINE_FEED, _RETURN = 0x0A, 0x0D
 
 
 class Tally:
@@ -74,14 +74,11 @@ def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
     if whole[:6] != b"data: " or not whole.endswith(ends):
         return None
     data = whole[6 : -len(ends)].split(ends + b"data: ")
-    # As many line ends as these blocks have: none is inside one, and the last two are at the end.
-    count = 2 * len(data)
-    if whole.count(b"\n") != count:
+    # Looking for one byte takes a third of what counting it does.
+    joined = b"".join(data)
+    if _LINE_FEED in joined or _RETURN in (whole if len(ends) == 2 else joined):
         return None
-    if len(ends) == 2:
-        return None if _RETURN in whole else (data, ends)
-    is_crlf = whole.count(b"\r") == count and whole.count(b"\r\n") == count
-    return (data, ends) if is_crlf else None
+    return data, ends
 
 
 def plain_events(whole: bytes, make: Callable[..., Made], last_id: str = "") -> list[Made] | None:

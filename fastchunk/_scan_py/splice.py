@@ -27,7 +27,7 @@ def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
 
     Returns the document itself if nothing changes, and None if it is not plain.
     """
-    if _BACKSLASH in data and data.find(b"\\u") >= 0:
+    if _BACKSLASH in data and table.escapes.search(data):
         return None
     try:
         if not data.isascii():
@@ -87,47 +87,64 @@ def _splice_one(data: bytes, way: Way, value: bytes | None, *, adds: bool) -> by
 class Change:
     """What becomes of a key's value.
 
-    A stream's events begin alike. Where one begins as an earlier one did, up to what is behind the
-    value, the key is there as it was in that one; and it is the only one if its text does not come
-    again.
+    Where the decoder has found the key, and its text comes once, that is the key. So where the same
+    member comes again in other documents, it is replaced without another look at it.
     """
 
-    __slots__ = ("adds", "came", "left", "name", "token", "value")
+    __slots__ = ("_came", "_left", "_token", "_value", "adds", "name")
 
     def __init__(self, name: str, token: bytes, value: bytes | None, *, adds: bool) -> None:
         self.name = name
-        self.token = token
-        self.value = value
         self.adds = adds
-        self.came = self.left = b""
+        self._token = token
+        self._value = value
+        self._came = self._left = b""  # the member as it came last, and what that became
 
     def make(self, data: bytes, raw: Raw | UnsetType) -> bytes | None:
         """Put the value in the place of a raw one, add or remove it; None if it is not plain."""
-        came, token = self.came, self.token
-        if came and data.startswith(came) and data.find(token, len(came)) < 0:
-            return self.left + data[len(came) :]
         if isinstance(raw, UnsetType):
-            return _add(data, token, self.value) if self.adds else data
-        return self._learn(data, raw)
+            return _add(data, self._token, self._value) if self.adds else data
+        made = self.make_in_all(data, 1)
+        return self._learn(data, raw) if made is None else made
+
+    def make_in_all(self, whole: bytes, count: int) -> bytes | None:
+        """Make it in so many documents, in each of which a decoder finds the key.
+
+        None where they have not all the same member.
+        """
+        came = self._came
+        if not came or whole.count(self._token) != count:
+            return None
+        if count == 1:
+            made = whole.replace(came, self._left, 1)
+            return None if made == whole else made
+        parts = whole.split(came)
+        return self._left.join(parts) if len(parts) == count + 1 else None
 
     def _learn(self, data: bytes, raw: Raw) -> bytes | None:
-        token = self.token
-        parts = data.split(token)
+        parts = data.split(self._token)
         if len(parts) != 2:
             return None
         before, after = parts
-        if before[-1] == _BACKSLASH or after[0] != _COLON or after[1] <= _SPACE:
+        if before[-1] == _BACKSLASH or after[0] != _COLON:
             return None
-        old = bytes(raw)
-        rest = after[1 + len(old) :]
-        if self.value is None:
-            return _remove(before, rest)
-        if self.value == old:
+        begin = 1 if after[1] > _SPACE else len(after) - len(after[1:].lstrip())
+        end = begin + len(bytes(raw))
+        if after[begin:end] == self._value:
             return data
-        behind = rest[:1]  # what follows is a part of it, or a longer number would begin alike
-        self.came = b"%b%b:%b%b" % (before, token, old, behind)
-        self.left = b"%b%b:%b%b" % (before, token, self.value, behind)
-        return self.left + rest[1:]
+        # What follows the value is a part of it, or a longer number would begin alike.
+        around, behind = before[-1:], after[end : end + 1]
+        if self._value is not None:
+            left = b"%b%b%b%b%b" % (around, self._token, after[:begin], self._value, behind)
+        elif behind == b"," and around in (b"{", b","):
+            left = around
+        elif behind == b"}" and around == b",":
+            left = behind
+        else:
+            return None
+        self._came = around + self._token + after[: end + 1]
+        self._left = left
+        return before[:-1] + left + after[end + 1 :]
 
 
 def _add(data: bytes, token: bytes, value: bytes | None) -> bytes | None:
@@ -136,11 +153,3 @@ def _add(data: bytes, token: bytes, value: bytes | None) -> bytes | None:
     if data[-1:] != b"}" or data[-2:-1] in b"{ \t\n\r":
         return None
     return b"%b,%b:%b}" % (data[:-1], token, value)
-
-
-def _remove(before: bytes, rest: bytes) -> bytes | None:
-    if rest[:1] == b"," and before[-1:] in (b"{", b","):
-        return before + rest[1:]
-    if rest[:1] == b"}" and before[-1:] == b",":
-        return before[:-1] + rest
-    return None

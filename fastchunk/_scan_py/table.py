@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import EllipsisType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -62,6 +63,13 @@ class Table:
         keys = {step for path in self.paths for step in path if step is not None}
         self.tokens = [msgspec.json.encode(key) for key in keys]
         """Every key of the paths, as a document spells it."""
+        self._letters = frozenset("".join(keys))
+
+    @cached_property
+    def escapes(self) -> re.Pattern[bytes]:
+        r"""What spells a letter of a key with a `\u`."""
+        codes = "|".join(f"{ord(letter):04x}" for letter in self._letters if letter <= "\uffff")
+        return re.compile(rf"\\u(?:{codes}|d[89ab])".encode(), re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)
