@@ -116,6 +116,7 @@ class Relay:
         self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
         self._was_done = False
+        self._begun = False  # whether there was a read
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
@@ -244,11 +245,16 @@ class Relay:
         """Take a read that was not taken at once, or only up to some place in it."""
         if self._failure is not None:
             raise self._failure
-        begun, whole = self._intake.cut(data)
-        out = self._forward(whole) if whole else b""
+        out = None if self._begun else self._failing(self._intake.begin, data)
+        self._begun = True
+        if out is None:
+            out, whole = self._intake.cut(data)
+            self._written = self._written or bool(out)
+            if whole:
+                out += self._forward(whole)
         self._written = self._written or bool(out)
         self._intake.settle(usable=self._written)
-        return begun + out
+        return out
 
     def _forward(self, whole: bytes) -> bytes:
         """Go through whole blocks; return `whole` itself if none was changed."""
@@ -263,7 +269,7 @@ class Relay:
         self._ready.clear()
         return self._take_made(b"\n")
 
-    def _failing(self, call: Callable[..., T], *arguments: bytes) -> T:
+    def _failing(self, call: Callable[..., T], *arguments: object) -> T:
         """Call something; if that raises, the relay has failed for good."""
         try:
             return call(*arguments)

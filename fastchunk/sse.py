@@ -128,6 +128,10 @@ class BlockSplitter:
             return data
         return self._feed(data)
 
+    def start(self) -> None:
+        """Take note that the stream has begun with blocks, and without a byte order mark."""
+        self._started = True
+
     def _feed(self, data: bytes | bytearray | memoryview) -> bytes:
         self.settled = False
         if self.failed:

@@ -31,7 +31,7 @@ from .dialect import Dialect
 from .dialects import chat, dialect_of
 from .errors import EventTooLarge, FastchunkError, InvalidChunk, TruncatedStream, UpstreamError
 from .scan import Reader, Tally, cut_plain, iterate
-from .sse import DONE, MAX_EVENT_SIZE, BlockSplitter, block_at, parse_block
+from .sse import BOM, DONE, MAX_EVENT_SIZE, BlockSplitter, block_at, parse_block
 
 __all__ = [
     "UNREADABLE",
@@ -197,12 +197,24 @@ class Intake(Generic[M]):
         self._taker = taker
         self._splitter = BlockSplitter(max_event_size)
 
+    def begin(self, data: bytes | bytearray | memoryview) -> M | None:
+        """Let the taker have a stream's first read; return None if it leaves some of it."""
+        if not data:
+            return None
+        self._taker.ready = True
+        made = self.take(data)
+        if made is not None:
+            self._splitter.start()
+        return made
+
     def cut(self, data: bytes | bytearray | memoryview) -> tuple[M, bytes]:
         """Return what the taker has made of a read that it did not take, and the whole blocks.
 
         Raises `EventTooLarge`; where the taker has made something, the next call raises it.
         """
         made, at = self._taker.rest()
+        if at:
+            self._splitter.start()
         try:
             return made, self._splitter.feed(data[at:] if at else data)
         except EventTooLarge:
@@ -266,6 +278,7 @@ class ChunkStream(Generic[C]):
         self._taker: Reader | Declining[list[Any]] = self._reader or Declining(list)
         self._intake: Intake[list[Any]] = Intake(self._taker, max_event_size)
         self._take_quickly = self._intake.take
+        self._begun = False  # whether there was a read
         self._beginning = b""  # of a stream that has had no event yet
 
     @property
@@ -307,9 +320,14 @@ class ChunkStream(Generic[C]):
 
     def _take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Take a read that was not taken quickly, or only up to some place in it."""
-        items, whole = self._intake.cut(data)
-        if whole:
-            self._take_blocks(whole, items)
+        items = None if self._begun else self._intake.begin(data)
+        self._begun = True
+        if items is None:
+            items, whole = self._intake.cut(data)
+            if whole:
+                self._take_blocks(whole, items)
+        if not self._seen.events and len(self._beginning) < _SHOWN:
+            self._beginning += data[:_SHOWN]
         # Up to the first event, how the stream begins is kept.
         self._intake.settle(usable=self._seen.events > 0 and not self._seen.done)
         self.faulty = any(isinstance(item, FastchunkError) for item in items)
@@ -320,7 +338,6 @@ class ChunkStream(Generic[C]):
         items: list[C | FastchunkError] = []
         whole, rest = self._intake.close()
         self._take_blocks(whole, items)
-        beginning = self._beginning + rest
         if rest:
             fields = parse_block(rest)
             if fields.data is not None and is_complete(fields.data, self._dialect):
@@ -328,11 +345,12 @@ class ChunkStream(Generic[C]):
                 rest = b""
         self.truncated = bool(rest) or not self._seen.complete
         if self.truncated and not self.done:
-            items.append(self._truncation(rest, beginning))
+            items.append(self._truncation(rest))
         return items
 
-    def _truncation(self, rest: bytes, beginning: bytes) -> TruncatedStream:
-        if self._seen.events or _FIELD.search(beginning):
+    def _truncation(self, rest: bytes) -> TruncatedStream:
+        beginning = self._beginning.removeprefix(BOM)
+        if self._seen.events or _FIELD.search(beginning) or _FIELD.search(rest):
             return TruncatedStream("the stream stopped before it was complete", rest)
         if not beginning:
             return TruncatedStream("the stream is empty")
@@ -357,8 +375,6 @@ class ChunkStream(Generic[C]):
             if fields.data is not None:
                 self._take_event(fields.data, fields.event, items)
             at += len(block)
-        if not self._seen.events and len(self._beginning) < _SHOWN:
-            self._beginning += whole[:_SHOWN]
 
     def _take_event(self, data: bytes, event: str, items: list[C | FastchunkError]) -> None:
         seen = self._seen

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 import fastchunk
-from fastchunk import EventTooLarge, InvalidChunk, Relay, _scan_py, messages, scan, wire
+from fastchunk import DROP, EventTooLarge, InvalidChunk, Relay, _scan_py, messages, scan, wire
 from fastchunk.dialects import chat
 from fastchunk.edit import _edit_exactly
-from fastchunk.sse import BlockSplitter, Event, are_blocks, blocks, parse_block
+from fastchunk.sse import BOM, BlockSplitter, Event, are_blocks, blocks, parse_block
 from tests.fuzz import FRAGMENTS, cut, generated, mutated
 from tests.scanners import MODULES, SCANNERS, exact_relay, scanning
 from tests.streams import documents, recorded
@@ -563,6 +563,25 @@ def test_two_events_may_be_cut_anywhere(options: dict[str, Any], scanner: str) -
             assert outcome(Relay(**options), reads) == outcome(exact_relay(**options), reads)
 
 
+@pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"set": {"model": "alias"}}, {"strip_usage": True}, {"on_chunk": lambda _chunk: DROP}],
+)
+@pytest.mark.parametrize("first", [b"", b": c\n\n", b"\n", BOM[:1], event(), event() + b"data"])
+def test_a_mark_is_one_at_the_very_beginning_alone(
+    first: bytes, options: dict[str, Any], scanner: str
+) -> None:
+    usage = b'data: {"choices":[],"usage":{"total_tokens":1}}\n\n'
+    for other in (event(), usage):
+        reads = [first, BOM[1:] if first == BOM[:1] else BOM, BOM + other, other]
+        with scanning(scanner):
+            assert outcome(Relay(**options), reads) == outcome(exact_relay(**options), reads)
+            assert outcome(Relay(**options), reads[::2]) == outcome(
+                exact_relay(**options), reads[::2]
+            )
+
+
 _ALIKE = [
     "{}",
     '{{"model":"m",{}}}',
@@ -589,7 +608,7 @@ def test_events_whose_members_come_again_are_changed_as_single_ones(
     sent = [
         b"".join(f"data: {head.format(tail)}\n\n".encode() for head, tail in read) for read in reads
     ]
-    options = {"set": values, "drop": names}
+    options: dict[str, Any] = {"set": values, "drop": names}
     expected = outcome(exact_relay(**options), sent)
     for scanner in SCANNERS:
         with scanning(scanner):
