@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from .frame import Tally, cut_plain, is_utf8, note_done
+from .frame import DONE, Tally, cut_plain, is_utf8, note_done
 from .splice import Change
 from .table import IN_PLACE, LATEST, Table, Value
 
@@ -83,7 +83,9 @@ class Forwarder:
         found, ends = self._plain
         if self._position:
             found = found[self._position :]
-        changed = None if begin else self._change_all(whole, len(found))
+        changed = None
+        if begin == 0:
+            changed = self._change_all(whole, len(found) - (found[-1] == DONE))
         if changed is None:
             out, taken = self._forward_each(found, ends)
         else:
