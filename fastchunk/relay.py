@@ -248,10 +248,9 @@ class Relay:
         out = None if self._begun else self._failing(self._intake.begin, data)
         self._begun = True
         if out is None:
-            out, whole = self._intake.cut(data)
-            self._written = self._written or bool(out)
-            if whole:
-                out += self._forward(whole)
+            begun, whole = self._intake.cut(data)
+            self._make_ready(begun)
+            out = self._forward(whole) if whole else self._take_ready()
         self._written = self._written or bool(out)
         self._intake.settle(usable=self._written)
         return out

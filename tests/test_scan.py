@@ -582,6 +582,24 @@ def test_a_mark_is_one_at_the_very_beginning_alone(
             )
 
 
+@pytest.mark.parametrize("scanner", SCANNERS)
+@pytest.mark.parametrize("before", [[], [event()]])
+def test_what_leaves_before_an_error_in_the_same_read_is_not_lost(
+    before: list[bytes], scanner: str
+) -> None:
+    def look(chunk: Any) -> None:
+        if chunk.usage:
+            raise KeyError(chunk.usage)
+
+    refused = b'data: {"choices":[],\ndata: "usage":{"total_tokens":1}}\n\n'
+    with scanning(scanner):
+        relay = Relay(on_chunk=look)
+        written = list(map(relay.feed, before))
+        with pytest.raises(KeyError):
+            relay.feed(event() + event('"y"') + refused)
+        assert b"".join([*written, relay.close()]) == b"".join([*before, event(), event('"y"')])
+
+
 _ALIKE = [
     "{}",
     '{{"model":"m",{}}}',

@@ -138,7 +138,10 @@ class Forwarder:
         return whole
 
     def _take(self, found: Sequence[bytes]) -> int:
-        """Take note of chunks that have each key that is changed; return how many come first."""
+        """Take note of events, up to one that is not taken; return how many these are.
+
+        They have each key that is changed.
+        """
         decode, note = self._decode_changed, self._note
         taken = 0
         for data in found:
