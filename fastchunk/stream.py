@@ -327,7 +327,7 @@ class ChunkStream(Generic[C]):
             if whole:
                 self._take_blocks(whole, items)
         if not self._seen.events and len(self._beginning) < _SHOWN:
-            self._beginning += data[:_SHOWN]
+            self._beginning += bytes(data[:_SHOWN])
         # Up to the first event, how the stream begins is kept.
         self._intake.settle(usable=self._seen.events > 0 and not self._seen.done)
         self.faulty = any(isinstance(item, FastchunkError) for item in items)

@@ -53,12 +53,14 @@ class Forwarder:
         """Take a read of whole events and return what leaves; None if some of it is for `rest`."""
         if not self.ready or type(data) is not bytes or len(data) > self._limit:
             return None
-        if self._usable and data.find(b"\n") == len(data) - 2 and data[-1] == _LINE_FEED:
-            # One event, or one comment, as most reads are: no list of one is made.
-            out = self._forward_block(data)
-            if out is None:
-                self.ready = False
-            return out
+        if self._usable and data[-2:] == b"\n\n":
+            event = data[6:-2]
+            if _LINE_FEED not in event:
+                # One event, or one comment, as most reads are: no list of one is made.
+                out = self._forward_block(data, event)
+                if out is None:
+                    self.ready = False
+                return out
         out, at = self.forward(data, 0)
         if at == len(data):
             return out
@@ -96,7 +98,7 @@ class Forwarder:
         else:
             at = begin + sum(map(len, found[:taken])) + (len(ends) + 6) * taken
             if changed is not None:
-                out = (taken and self._change_all(whole[:at], taken)) or b""
+                out = self._change_all(whole[:at], taken)
         if out is None:
             return whole if at - begin == len(whole) else whole[begin:at], at
         return out, at
@@ -110,13 +112,16 @@ class Forwarder:
     ) -> None:
         """Learn nothing: each event is looked at."""
 
-    def _forward_block(self, block: bytes) -> bytes | None:
-        """Return what leaves of the block of an event or a comment; None if it is not taken."""
+    def _forward_block(self, block: bytes, data: bytes) -> bytes | None:
+        """Return what leaves of the block of an event or a comment; None if it is not taken.
+
+        `data` is what is between `data: ` and the line ends, if that is how it begins.
+        """
         if _RETURN in block or not (block.isascii() or is_utf8(block)):
             return None
         if block[:6] != b"data: ":
-            return block if block[:1] == b":" else None
-        data = block[6:-2]
+            is_comment = block[:1] == b":" and block.find(b"\n") == len(block) - 2
+            return block if is_comment else None
         changed = self._change_all(block, 1)
         if changed is not None:
             return changed if self._take((data,)) else None
@@ -124,9 +129,9 @@ class Forwarder:
         return block if edited is data else edited and b"data: %b\n\n" % edited
 
     def _change_all(self, whole: bytes, count: int) -> bytes | None:
-        """Make the changes to so many blocks at once; None where each is to be looked at.
+        """Make the changes to so many events at once; None where each is to be looked at.
 
-        It is right if each block is taken.
+        It is right if each is taken. If it can be done, it can be to the first of them alone.
         """
         if self._strips or (_BACKSLASH in whole and self._escapes.search(whole)):
             return None

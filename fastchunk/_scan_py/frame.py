@@ -68,15 +68,18 @@ def cut_plain(whole: bytes) -> tuple[list[bytes], bytes] | None:
     Returns each block's data, and the two line ends behind it, the same for all; None if there is
     a block of another shape.
     """
-    if whole[-2:] == b"\n\n" and whole.find(b"\n") == len(whole) - 2 and _RETURN not in whole:
-        return ([whole[6:-2]], b"\n\n") if whole[:6] == b"data: " else None
-    ends = b"\r\n\r\n" if whole[-3:-2] == b"\n" else b"\n\n"
-    if whole[:6] != b"data: " or not whole.endswith(ends):
+    if whole[:6] != b"data: ":
         return None
-    data = whole[6 : -len(ends)].split(ends + b"data: ")
+    if whole[-2:] == b"\n\n":
+        ends, data = b"\n\n", whole[6:-2].split(b"\n\ndata: ")
+        content = whole
+    elif whole[-4:] == b"\r\n\r\n":
+        ends, data = b"\r\n\r\n", whole[6:-4].split(b"\r\n\r\ndata: ")
+        content = b"".join(data)
+    else:
+        return None
     # Looking for one byte takes a third of what counting it does.
-    joined = b"".join(data)
-    if _LINE_FEED in joined or _RETURN in (whole if len(ends) == 2 else joined):
+    if _RETURN in content or _LINE_FEED in b"".join(data):
         return None
     return data, ends
 

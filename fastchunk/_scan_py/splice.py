@@ -19,7 +19,7 @@ __all__ = ["Change", "Edit", "quick_editor", "splice"]
 
 Edit = TypeVar("Edit", bound=Callable[..., bytes])
 
-_COLON, _SPACE, _BACKSLASH = 0x3A, 0x20, 0x5C
+_LINE_FEED, _SPACE, _COLON, _BACKSLASH = 0x0A, 0x20, 0x3A, 0x5C
 
 
 def splice(data: bytes, table: Table, values: Sequence[Value]) -> bytes | None:
@@ -88,7 +88,8 @@ class Change:
     """What becomes of a key's value.
 
     Where the decoder has found the key, and its text comes once, that is the key. So where the same
-    member comes again in other documents, it is replaced without another look at it.
+    member comes again in other documents, it is replaced without another look at it: in many at
+    once, if there are as many keys and as many members as documents, and no two in one of them.
     """
 
     __slots__ = ("_came", "_left", "_token", "_value", "adds", "name")
@@ -108,9 +109,10 @@ class Change:
         return self._learn(data, raw) if made is None else made
 
     def make_in_all(self, whole: bytes, count: int) -> bytes | None:
-        """Make it in so many documents, in each of which a decoder finds the key.
+        """Make it in so many documents, each on a line of its own.
 
-        None where they have not all the same member.
+        None where one of them has not the same member, or the key's text a second time. Whether a
+        decoder finds the key in each is for the caller to find out.
         """
         came = self._came
         if not came or whole.count(self._token) != count:
@@ -119,7 +121,12 @@ class Change:
             made = whole.replace(came, self._left, 1)
             return None if made == whole else made
         parts = whole.split(came)
-        return self._left.join(parts) if len(parts) == count + 1 else None
+        if len(parts) != count + 1:
+            return None
+        for between in parts[1:-1]:
+            if _LINE_FEED not in between:
+                return None
+        return self._left.join(parts)
 
     def _learn(self, data: bytes, raw: Raw) -> bytes | None:
         parts = data.split(self._token)

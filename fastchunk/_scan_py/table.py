@@ -90,7 +90,9 @@ def _way_to(path: Path) -> Way | None:
 
 
 def _is_plain(key: str) -> bool:
-    return key.isprintable() and not set(key) & {"/", '"', "\\"}
+    # One that begins like what follows a string could lie between two strings, too.
+    follows = key.lstrip()[:1] in {":", ",", "]", "}"}
+    return key.isprintable() and not follows and not set(key) & {"/", '"', "\\"}
 
 
 def _shape_of(path: Path) -> tuple[Any, list[int | None]]:
