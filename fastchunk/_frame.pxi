@@ -57,8 +57,9 @@ def cut_plain(bytes whole not None):
     Returns each block's data, and the two line ends behind it, the same for all; None if there is
     a block of another shape.
     """
-    cdef At p = <At>PyBytes_AS_STRING(whole), end = p + PyBytes_GET_SIZE(whole), line_end
+    cdef At p = <At>PyBytes_AS_STRING(whole), end = p + PyBytes_GET_SIZE(whole)
     cdef int returns  # in each line end
+    cdef Block block
     cdef list found = []
     if end - p < 8:
         return None
@@ -66,19 +67,12 @@ def cut_plain(bytes whole not None):
     if (memchr(p, c'\r', end - p) != NULL) != returns:
         return None
     while p < end:
-        if end - p < 8 or memcmp(p, "data: ", 6) != 0:
+        if not cut_usual(p, end, returns, &block):
             return None
-        p += 6
-        line_end = <At>memchr(p, c'\n', end - p)
-        if line_end == NULL or end - line_end < 2 + returns or line_end[1 + returns] != c'\n':
-            return None
-        if returns:
-            if (line_end - 1)[0] != c'\r' or line_end[1] != c'\r':
-                return None
-            if memchr(p, c'\r', line_end - 1 - p) != NULL:
-                return None
-        found.append(PyBytes_FromStringAndSize(<const char*>p, line_end - returns - p))
-        p = line_end + 2 + returns
+        found.append(
+            PyBytes_FromStringAndSize(<char*>block.data, block.data_end - block.data)
+        )
+        p = block.next
     return found, b"\r\n\r\n" if returns else b"\n\n"
 
 
@@ -93,7 +87,7 @@ def plain_events(bytes whole not None, make not None, str last_id=""):
     cdef Block block
     cdef list events = []
     while p < end:
-        if returns or not cut_usual(p, end, &block):
+        if returns or not cut_usual(p, end, 0, &block):
             if not cut_block(p, end, &block) or block.has_others:
                 return None
         if block.data != NULL:
@@ -111,15 +105,25 @@ def plain_events(bytes whole not None, make not None, str last_id=""):
     return events
 
 
-cdef inline bint cut_usual(At p, At end, Block* block) noexcept nogil:
-    """Find the block that begins at `p` if it is `data: ...`, without a CR, and an empty line."""
+cdef inline bint cut_usual(At p, At end, int returns, Block* block) noexcept nogil:
+    """Find the block that begins at `p` if it is `data: ...` and an empty line.
+
+    `returns` is how many carriage returns are in each line end. Where that is none, nobody looks
+    for one in the data.
+    """
     cdef At line_end
     if end - p < 8 or memcmp(p, "data: ", 6) != 0:
         return False
-    line_end = <At>memchr(p + 6, c'\n', end - p - 6)
-    if line_end == NULL or end - line_end < 2 or line_end[1] != c'\n':
+    p += 6
+    line_end = <At>memchr(p, c'\n', end - p)
+    if line_end == NULL or end - line_end < 2 + returns or line_end[1 + returns] != c'\n':
         return False
-    block.data, block.data_end, block.next = p + 6, line_end, line_end + 2
+    if returns:
+        if (line_end - 1)[0] != c'\r' or line_end[1] != c'\r':
+            return False
+        if memchr(p, c'\r', line_end - 1 - p) != NULL:
+            return False
+    block.data, block.data_end, block.next = p, line_end - returns, line_end + 2 + returns
     return True
 
 

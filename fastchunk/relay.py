@@ -116,7 +116,6 @@ class Relay:
         self._intake: Intake[bytes] = Intake(self._taker, max_event_size)
         self._take = self._intake.take
         self._was_done = False
-        self._begun = False  # whether there was a read
         self._written = False  # whether anything has left yet
         self._ready: list[bytes] = []  # what has been forwarded of the read that is being taken
         self._failure: BaseException | None = None
@@ -245,8 +244,7 @@ class Relay:
         """Take a read that was not taken at once, or only up to some place in it."""
         if self._failure is not None:
             raise self._failure
-        out = None if self._begun else self._failing(self._intake.begin, data)
-        self._begun = True
+        out = None if self._intake.begun else self._failing(self._intake.begin, data)
         if out is None:
             begun, whole = self._intake.cut(data)
             self._make_ready(begun)

@@ -194,11 +194,14 @@ class Intake(Generic[M]):
     def __init__(self, taker: Taker[M], max_event_size: int) -> None:
         self.take: Callable[[Any], M | None] = taker.feed
         """What every read is given to first."""
+        self.begun: bool = False
+        """Whether there was a read."""
         self._taker = taker
         self._splitter = BlockSplitter(max_event_size)
 
     def begin(self, data: bytes | bytearray | memoryview) -> M | None:
         """Let the taker have a stream's first read; return None if it leaves some of it."""
+        self.begun = True
         if not data:
             return None
         self._taker.ready = True
@@ -278,7 +281,6 @@ class ChunkStream(Generic[C]):
         self._taker: Reader | Declining[list[Any]] = self._reader or Declining(list)
         self._intake: Intake[list[Any]] = Intake(self._taker, max_event_size)
         self._take_quickly = self._intake.take
-        self._begun = False  # whether there was a read
         self._beginning = b""  # of a stream that has had no event yet
 
     @property
@@ -320,8 +322,7 @@ class ChunkStream(Generic[C]):
 
     def _take(self, data: bytes | bytearray | memoryview) -> list[C | FastchunkError]:
         """Take a read that was not taken quickly, or only up to some place in it."""
-        items = None if self._begun else self._intake.begin(data)
-        self._begun = True
+        items = None if self._intake.begun else self._intake.begin(data)
         if items is None:
             items, whole = self._intake.cut(data)
             if whole:

@@ -600,20 +600,16 @@ def test_what_leaves_before_an_error_in_the_same_read_is_not_lost(
         assert b"".join([*written, relay.close()]) == b"".join([*before, event(), event('"y"')])
 
 
-_HEADS = [
-    *('{{"model":"m",{}}}', '{{{},"model":"m"}}', '{{"x":1,"model":"m",{}}}') * 3,
-    *("{{{}}}", "{}", "[DONE]", '{{"model": "m", {}}}', '{{"model":"n",{}}}'),
-]
+_USUAL_HEADS = ['{{"model":"m",{}}}', '{{{},"model":"m"}}', '{{"x":1,"model":"m",{}}}']
+_USUAL_TAILS = ['"choices":[]', '"choices":[{"index":0,"delta":{"content":"\\"model\\":"}}]']
+_HEADS = [*_USUAL_HEADS * 3, "{{{}}}", "{}", "[DONE]", '{{"model": "m", {}}}', '{{"model":"n",{}}}']
 _TAILS = [
-    *('"choices":[]', '"choices":[{"index":0,"delta":{"content":"\\"model\\":"}}]') * 3,
-    *('"q":{"z":1,"model":"m","y":2},"choices":[]', '"choices":null', '"choices":[],"x":"model"'),
-    *(
-        '"choices":[],"model":"m"',
-        '"choices":[],"mod\\u0065l":"m"',
-        '"q":{"x":1,"y":1},"choices":[]',
-    ),
-    *('"choices":[{"delta":{"content":"\\u00e9\\u003c"}}]', '"error":{"z":1,"model":"m","y":2}'),
-]
+    *_USUAL_TAILS * 3,
+    '"q":{"z":1,"model":"m","y":2},"choices":[]', '"q":{"x":1,"y":1},"choices":[]',
+    '"choices":[],"model":"m"', '"choices":[],"mod\\u0065l":"m"', '"choices":[],"x":"model"',
+    '"choices":null', '"choices":[{"delta":{"content":"\\u00e9\\u003c"}}]',
+    '"error":{"z":1,"model":"m","y":2}',
+]  # fmt: skip
 _READS = st.lists(st.tuples(st.sampled_from(_HEADS), st.sampled_from(_TAILS)), min_size=1).map(
     lambda read: b"".join(f"data: {head.format(tail)}\n\n".encode() for head, tail in read)
 )
@@ -625,9 +621,14 @@ _USUAL = b'data: {"x":1,"model":"m","choices":[]}\n\n'
     st.lists(_READS, min_size=1, max_size=4),
     st.sampled_from(
         [
-            *({"set": {"model": "alias"}}, {"model": "alias"}, {"drop": ["model"]}, {}),
-            *({"set": {"model": "m"}}, {"set": {"model": "alias", "x": "model"}, "drop": ["z"]}),
-            *({"drop": ["x"], "model": "alias"}, {"strip_usage": True, "model": "alias"}),
+            {},
+            {"model": "alias"},
+            {"set": {"model": "alias"}},
+            {"set": {"model": "m"}},
+            {"drop": ["model"]},
+            {"set": {"model": "alias", "x": "model"}, "drop": ["z"]},
+            {"model": "alias", "drop": ["x"]},
+            {"model": "alias", "strip_usage": True},
         ]
     ),
 )

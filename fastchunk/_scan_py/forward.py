@@ -44,7 +44,7 @@ class Forwarder:
         if self._usable:
             stays = tuple(value is ... for value in values)
             self._decode = _facts_decoder(table, stays)
-            self._decode_changed = _facts_decoder(table, stays, whole=True)
+            self._decode_changed = _facts_decoder(table, stays, requires=True)
         self._plain: tuple[list[bytes], bytes] | None = None
         self._position = 0
         self._done = (b"", 0)
@@ -233,11 +233,11 @@ def _cut_utf8(whole: bytes) -> tuple[list[bytes], bytes] | None:
 
 @lru_cache(maxsize=256)
 def _facts_decoder(
-    table: Table, stays: tuple[bool, ...], *, whole: bool = False
+    table: Table, stays: tuple[bool, ...], *, requires: bool = False
 ) -> Callable[[bytes], Any]:
     """Build the decoder of what a table names: facts are parsed, what is changed or kept is raw.
 
-    If it is to be `whole`, nothing that is changed may be missing.
+    If it `requires` what is changed, none of that may be missing.
     """
     items: dict[str, list[Any]] = {}
     fields: list[Any] = []
@@ -248,9 +248,10 @@ def _facts_decoder(
             items.setdefault(name, []).append((below[-1], Any, UNSET))
         else:
             keys[name] = str(key)
-            is_needed = whole and not kept
-            kind = Any if kept else Raw if is_needed else Raw | UnsetType
-            fields.append((name, kind) if is_needed else (name, kind, UNSET))
+            if requires and not kept:
+                fields.append((name, Raw))
+            else:
+                fields.append((name, Any if kept else Raw | UnsetType, UNSET))
     for key, names in items.items():
         item = msgspec.defstruct("Item", names, gc=False)
         fields = [field for field in fields if field[0] != key]
